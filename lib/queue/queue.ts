@@ -1,0 +1,47 @@
+import type { GroupId, MessageId } from "../ids.ts";
+
+/** A group is a lane of its own, so that one group's backlog delays nobody else (ruling 3.10). */
+export interface Doorbell {
+  readonly message: MessageId;
+  readonly group: GroupId;
+}
+
+/** A doorbell that was handed out to ring once, until it is settled or its lease ends. */
+export interface Lease extends Doorbell {
+  /** Proof of ownership, meaningful only to the queue that issued it. */
+  readonly token: string;
+}
+
+/** One per doorbell pushed, in order. `doubtful`: no answer came, it may or may not have been pushed. */
+export type PushResult = { readonly ok: true } | {
+  readonly ok: false;
+  readonly doubtful: boolean;
+  readonly error: Error;
+};
+
+/** The head of one lane, for the sweeper (ruling 3.6). */
+export interface LaneHead {
+  readonly group: GroupId;
+  /** When the entry that would be handed out next was pushed or became due, by the queue's clock. */
+  readonly rungAt: Date;
+}
+
+/** A doorbell: carries ids only, may ring twice or never. The message row is the truth. */
+export interface Queue extends AsyncDisposable {
+  /** Never throws for an outage: each doorbell has its result. */
+  push(bells: readonly Doorbell[], delayMs?: number): Promise<readonly PushResult[]>;
+  /** Leases up to `max` due messages, taking turns among groups, waiting at most `waitMs` for the first. */
+  reserve(max: number, waitMs: number, skip?: ReadonlySet<GroupId>): Promise<readonly Lease[]>;
+  done(lease: Lease): Promise<void>;
+  /** Due again after `delayMs`. A lease never settled becomes due by expiring. */
+  again(lease: Lease, delayMs: number): Promise<void>;
+  depth(): Promise<{ readonly due: number; readonly delayed: number; readonly leased: number }>;
+  /** The oldest due entry of every lane that has one; a lane not named is empty. */
+  heads(): Promise<readonly LaneHead[]>;
+  /** The mark of this queue's contents, new after they were lost; undefined when there is none yet (ruling 3.6). */
+  epoch(): Promise<string | undefined>;
+  /** Sets the mark when there is none and answers the one that stands. */
+  beginEpoch(candidate: string): Promise<string>;
+  /** Resolves when the queue answers, throws when it is down. */
+  ping(): Promise<void>;
+}

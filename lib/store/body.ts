@@ -1,0 +1,9 @@
+/** A message's bytes: in memory when small, else in a spool file that is already on disk (ruling 3.2). */
+export interface Body extends AsyncDisposable {
+  readonly size: number;
+  readonly sha256: Uint8Array;
+  /** All bytes at once; for large bodies reserve the memory first. */
+  bytes(): Promise<Uint8Array>;
+  /** A new stream from the first byte, as often as it is asked for. */
+  stream(): ReadableStream<Uint8Array>;
+}
