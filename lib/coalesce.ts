@@ -1,15 +1,22 @@
 /** What a batch may hold and how it is taken apart. */
 export interface CoalesceOptions<Item> {
+  /** Items of one batch at most; 500 when not given. */
   readonly maxItems?: number;
+  /** Bytes of one batch at most (8 MiB when not given); an item larger than that is a batch of its own. */
   readonly maxBytes?: number;
+  /** An item's share of `maxBytes`; nothing when not given. */
   readonly bytesOf?: (item: Item) => number;
   /** Items of different lanes take turns, so that one lane never fills a batch while others wait. */
   readonly laneOf?: (item: Item) => string;
-  /** Batches that may be in flight at a time. */
+  /** Batches that may be in flight at a time; 1 when not given. */
   readonly parallel?: number;
-  /** Waiting items above which a call is refused at once. */
+  /** Waiting items above which a call is refused at once with `TooManyWaiting`; 10,000 when not given. */
   readonly maxWaiting?: number;
-  /** Told of every batch's size. */
+  /** The same for the bytes that wait; 128 MiB when not given. */
+  readonly maxWaitingBytes?: number;
+  /** True for an error no item can be to blame for: it is everybody's at once, without trying halves. */
+  readonly isOutage?: (error: unknown) => boolean;
+  /** Told of the size of every batch that is run, halves included. */
   readonly onBatch?: (size: number) => void;
 }
 
@@ -18,3 +25,166 @@ export type ItemResult<Result> = { readonly ok: true; readonly value: Result } |
   readonly ok: false;
   readonly error: unknown;
 };
+
+/** More callers wait for a batch than may wait; nothing was done for this one. */
+export class TooManyWaiting extends Error {
+  override readonly name = "TooManyWaiting";
+}
+
+/**
+ * Turns single calls into batches: while one batch is in flight the next gathers, and a lone item goes at once.
+ * When `run` throws, the batch is run again in halves until the item at fault stands alone, so `run` must be
+ * repeatable; three lone items failing in a row are an outage, and the rest of their batch fails with that error.
+ */
+export function coalesce<Item, Result>(
+  run: (items: readonly Item[]) => Promise<readonly ItemResult<Result>[]>,
+  options: CoalesceOptions<Item> = {},
+): (item: Item) => Promise<Result> {
+  const { maxItems = 500, maxBytes = 8 << 20, parallel = 1, isOutage = neverOutage } = options;
+  const { maxWaiting = 10_000, maxWaitingBytes = 128 << 20 } = options;
+  const lanes = new Lanes<Waiting<Item, Result>>();
+  let inFlight = 0;
+  let woken = false;
+
+  function call(item: Item): Promise<Result> {
+    const bytes = options.bytesOf?.(item) ?? 0;
+    const tooMuch = lanes.size > 0 && lanes.bytes + bytes > maxWaitingBytes;
+    if (tooMuch || lanes.size >= maxWaiting) {
+      return Promise.reject(new TooManyWaiting(`Cannot wait for a batch: ${lanes.size} items already wait`));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    lanes.add(options.laneOf?.(item) ?? "", { item, bytes, resolve, reject });
+    wake();
+    return promise;
+  }
+
+  // A microtask later, so that callers who were released together go into the same batch.
+  function wake(): void {
+    if (woken || inFlight >= parallel) return;
+    woken = true;
+    queueMicrotask(() => {
+      woken = false;
+      while (inFlight < parallel && lanes.size > 0) void fly(lanes.take(maxItems, maxBytes));
+    });
+  }
+
+  async function fly(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    inFlight++;
+    await settle(batch, { aloneInARow: 0 });
+    inFlight--;
+    wake();
+  }
+
+  async function settle(batch: readonly Waiting<Item, Result>[], state: BatchState): Promise<void> {
+    if (state.outage) return rejectAll(batch, state.outage.error);
+    try {
+      options.onBatch?.(batch.length);
+      answer(batch, await run(batch.map((waiting) => waiting.item)));
+      state.aloneInARow = 0;
+    } catch (error) {
+      if (batch.length === 1) state.aloneInARow++;
+      if (isOutage(error) || state.aloneInARow >= 3) state.outage = { error };
+      if (state.outage || batch.length === 1) return rejectAll(batch, error);
+      const middle = batch.length >> 1;
+      await settle(batch.slice(0, middle), state);
+      await settle(batch.slice(middle), state);
+    }
+  }
+
+  return call;
+}
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly bytes: number;
+  readonly resolve: (value: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface BatchState {
+  /** Runs of a lone item that failed since the last run that did not. */
+  aloneInARow: number;
+  outage?: { readonly error: unknown };
+}
+
+function neverOutage(): boolean {
+  return false;
+}
+
+function rejectAll<Item, Result>(batch: readonly Waiting<Item, Result>[], error: unknown): void {
+  for (const waiting of batch) waiting.reject(error);
+}
+
+function answer<Item, Result>(
+  batch: readonly Waiting<Item, Result>[],
+  results: readonly ItemResult<Result>[],
+): void {
+  // The work may have been done, so this is no case for halves.
+  if (results.length !== batch.length) {
+    const error = new Error(
+      `Cannot answer a batch of ${batch.length} items: it gave ${results.length} results`,
+    );
+    for (const waiting of batch) waiting.reject(error);
+    return;
+  }
+  results.forEach((result, index) => {
+    const waiting = batch[index];
+    if (result.ok) waiting?.resolve(result.value);
+    else waiting?.reject(result.error);
+  });
+}
+
+/** First in, first out within a lane; lanes take turns, also from one batch to the next. */
+class Lanes<Entry extends { readonly bytes: number }> {
+  // The map's order is the order of turns: a lane that was served goes to its end.
+  readonly #lanes = new Map<string, Fifo<Entry>>();
+  size = 0;
+  bytes = 0;
+
+  add(name: string, entry: Entry): void {
+    let lane = this.#lanes.get(name);
+    if (!lane) this.#lanes.set(name, lane = new Fifo());
+    lane.push(entry);
+    this.size++;
+    this.bytes += entry.bytes;
+  }
+
+  take(maxItems: number, maxBytes: number): readonly Entry[] {
+    const batch: Entry[] = [];
+    let bytes = 0;
+    // A served lane is put back at the end and so comes round again within this very loop.
+    for (const [name, lane] of this.#lanes) {
+      const next = lane.peek();
+      if (!next || batch.length >= maxItems || (batch.length > 0 && bytes + next.bytes > maxBytes)) break;
+      batch.push(next);
+      bytes += next.bytes;
+      lane.shift();
+      this.#lanes.delete(name);
+      if (lane.peek()) this.#lanes.set(name, lane);
+    }
+    this.size -= batch.length;
+    this.bytes -= bytes;
+    return batch;
+  }
+}
+
+/** A queue that forgets what it gave without moving the rest each time. */
+class Fifo<Entry> {
+  #entries: Entry[] = [];
+  #head = 0;
+
+  push(entry: Entry): void {
+    this.#entries.push(entry);
+  }
+
+  peek(): Entry | undefined {
+    return this.#entries[this.#head];
+  }
+
+  shift(): void {
+    this.#head++;
+    if (this.#head < 1024 || this.#head * 2 < this.#entries.length) return;
+    this.#entries = this.#entries.slice(this.#head);
+    this.#head = 0;
+  }
+}
