@@ -1,0 +1,221 @@
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { GroupId } from "../ids.ts";
+import { CommitInDoubt, isAnswerLost } from "./faults.ts";
+import { camelRow, type GroupSql, type Sql, statementOf, type SystemSql } from "./sql.ts";
+import { type Listener, listenForever } from "./listen.ts";
+
+/** How to reach the database and as whom. */
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/name`. */
+  readonly url: string;
+  /** The role every connection switches to; without it the login's own rights apply. */
+  readonly role?: string;
+  readonly poolMax?: number;
+  readonly connectTimeoutMs?: number;
+  /** Longest time one statement may take on the server. */
+  readonly statementTimeoutMs?: number;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName?: string;
+  /** Told of errors on connections nobody is using. */
+  readonly onIdleError?: (error: Error) => void;
+  /** Told of every statement's time in seconds and whether it failed. */
+  readonly onStatement?: (seconds: number, failed: boolean) => void;
+}
+
+/** A pool of connections to PostgreSQL as one role. */
+export interface Database extends AsyncDisposable {
+  readonly system: SystemSql;
+  /** Throws `CommitInDoubt` when COMMIT was sent and its answer never came; anything else rolled back. */
+  transaction<T>(work: (sql: SystemSql) => Promise<T>): Promise<T>;
+  /** A transaction in which row-level security shows one group's rows alone. */
+  forGroup<T>(group: GroupId, work: (sql: GroupSql) => Promise<T>): Promise<T>;
+  /** Calls `handler` for each notification; `onGap` after any time in which some may have been lost. */
+  listen(channel: string, handler: (payload: string) => void, onGap: () => void): AsyncDisposable;
+  /** A session-level advisory lock held until disposed; undefined when another session holds it. */
+  tryLock(name: string): Promise<HeldLock | undefined>;
+  connections(): { readonly active: number; readonly idle: number; readonly waiting: number };
+}
+
+/** An advisory lock; `lost` turns true when the connection that held it is gone. */
+export interface HeldLock extends AsyncDisposable {
+  readonly lost: boolean;
+}
+
+pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+pg.types.setTypeParser(pg.types.builtins.DATE, (text: string) => text);
+
+/** Opens a pool; connections are made when they are needed, so opening succeeds while the database is down. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const config = clientConfig(options);
+  const pool = new pg.Pool({ ...config, max: options.poolMax ?? 20, idleTimeoutMillis: 30_000 });
+  pool.on("error", (error) => options.onIdleError?.(error));
+  // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
+  pool.on("connect", (client) => client.on("error", noteNothing));
+  const system = timed(options, (statement, values) => pool.query({ ...statement, values })) as SystemSql;
+  return {
+    system,
+    transaction: (work) => inTransaction(pool, options, undefined, (sql) => work(sql as SystemSql)),
+    forGroup: (group, work) => inTransaction(pool, options, group, (sql) => work(sql as GroupSql)),
+    listen: (channel, handler, onGap) => listenForever(() => openListener(config), channel, handler, onGap),
+    tryLock: (name) => tryLock(config, name),
+    connections: () => ({
+      active: pool.totalCount - pool.idleCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+    }),
+    [Symbol.asyncDispose]: () => pool.end(),
+  };
+}
+
+function clientConfig(options: DatabaseOptions): pg.ClientConfig {
+  const switches = [
+    ...(options.role === undefined ? [] : [`-c role=${options.role}`]),
+    `-c statement_timeout=${options.statementTimeoutMs ?? 30_000}`,
+    "-c idle_in_transaction_session_timeout=60000",
+    "-c TimeZone=UTC",
+  ];
+  return {
+    connectionString: options.url,
+    options: switches.join(" "),
+    application_name: options.applicationName ?? "smtp-proxy",
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
+    // A server that hangs must not hang us: the driver gives up a little after the server should have.
+    query_timeout: (options.statementTimeoutMs ?? 30_000) + 5_000,
+    keepAlive: true,
+    pipeline: true,
+  } as pg.ClientConfig;
+}
+
+type Run = (
+  statement: { readonly name: string; readonly text: string },
+  values: unknown[],
+) => Promise<pg.QueryResult>;
+
+function timed(options: DatabaseOptions, run: Run): Sql {
+  return async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
+    const start = performance.now();
+    let failed = true;
+    try {
+      const result = await run(statementOf(template), [...values]);
+      failed = false;
+      return result.rows.map(camelRow) as unknown as readonly Row[];
+    } finally {
+      options.onStatement?.((performance.now() - start) / 1000, failed);
+    }
+  };
+}
+
+/**
+ * BEGIN and the setting are sent without waiting for their answers, so that a transaction whose statements do not
+ * wait for each other is one round trip.
+ */
+async function inTransaction<T>(
+  pool: pg.Pool,
+  options: DatabaseOptions,
+  group: GroupId | undefined,
+  work: (sql: Sql) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    const opening = [client.query("begin")];
+    if (group !== undefined) opening.push(client.query(groupSetting, [group]));
+    const opened = Promise.all(opening);
+    // Its failure is reported below; here it only must not be called unhandled while the work runs.
+    opened.catch(noteNothing);
+    let result: T;
+    try {
+      result = await work(timed(options, (statement, values) => client.query({ ...statement, values })));
+      await opened;
+    } catch (error) {
+      await client.query("rollback").catch((failure: Error) => broken = failure);
+      throw error;
+    }
+    await commit(client).catch((error: Error) => {
+      broken = error;
+      throw error;
+    });
+    return result;
+  } finally {
+    client.release(broken);
+  }
+}
+
+const groupSetting = "select set_config('app.current_group_id', $1, true)";
+
+async function commit(client: pg.PoolClient): Promise<void> {
+  try {
+    const answer = await client.query("commit");
+    if (answer.command !== "COMMIT") throw new Error(`Cannot commit: the server answered ${answer.command}`);
+  } catch (error) {
+    if (isAnswerLost(error)) throw new CommitInDoubt("No answer to COMMIT", { cause: error });
+    throw error;
+  }
+}
+
+async function openListener(config: pg.ClientConfig): Promise<Listener> {
+  const client = new pg.Client({ ...config, query_timeout: 10_000 });
+  const ended = Promise.withResolvers<void>();
+  client.on("error", () => ended.resolve());
+  client.on("end", () => ended.resolve());
+  await client.connect();
+  return {
+    ended: ended.promise,
+    listen: async (channel, handler) => {
+      client.on("notification", (notification) => handler(notification.payload ?? ""));
+      await client.query(`listen ${pg.escapeIdentifier(channel)}`);
+    },
+    probe: async () => void await client.query("select 1"),
+    close: () => client.end(),
+  };
+}
+
+async function tryLock(config: pg.ClientConfig, name: string): Promise<HeldLock | undefined> {
+  const client = new pg.Client(config);
+  let lost = false;
+  client.on("error", () => lost = true);
+  client.on("end", () => lost = true);
+  await client.connect();
+  const { rows } = await client.query("select pg_try_advisory_lock(hashtextextended($1, 0)) as held", [name]);
+  if (!rows[0]?.held) {
+    await client.end();
+    return undefined;
+  }
+  return {
+    get lost() {
+      return lost;
+    },
+    [Symbol.asyncDispose]: () => client.end(),
+  };
+}
+
+/** For promises and emitters whose failure reaches its owner by another way. */
+function noteNothing(): void {}
+
+/** One connection of its own, outside any pool, for scripts of several statements: migrations and set-up. */
+export interface Session extends AsyncDisposable {
+  /** Runs a script as it is; the rows of its last statement come back as the server names them. */
+  run(script: string): Promise<readonly Record<string, unknown>[]>;
+  query(text: string, values: readonly unknown[]): Promise<readonly Record<string, unknown>[]>;
+}
+
+/** Connects once; throws when the database cannot be reached or refuses the login. */
+export async function openSession(options: DatabaseOptions): Promise<Session> {
+  const client = new pg.Client({ ...clientConfig(options), pipeline: false } as pg.ClientConfig);
+  client.on("error", noteNothing);
+  await client.connect();
+  return {
+    async run(script) {
+      const result = await client.query(script) as pg.QueryResult | pg.QueryResult[];
+      return (Array.isArray(result) ? result.at(-1)?.rows : result.rows) ?? [];
+    },
+    query: async (text, values) => (await client.query(text, [...values])).rows,
+    [Symbol.asyncDispose]: () => client.end(),
+  };
+}
+
+/** A name as SQL takes it, quoted. */
+export function quoteName(name: string): string {
+  return pg.escapeIdentifier(name);
+}

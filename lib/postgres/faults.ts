@@ -1,0 +1,32 @@
+/** A transaction whose COMMIT was sent and never answered: it may or may not have happened (ruling 3.3). */
+export class CommitInDoubt extends Error {
+  override readonly name = "CommitInDoubt";
+}
+
+/** The SQLSTATE of a server's error, if it is one. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E") ? code : undefined;
+}
+
+/**
+ * Whether the database could not be asked, as opposed to its having said no: no connection, a connection lost,
+ * a server starting, stopping or out of resources (classes 08, 53, 57P, 58).
+ */
+export function isOutage(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === undefined) return true;
+  return /^(08|53|57P|58|XX)/.test(state);
+}
+
+/** Whether a statement or transaction may be tried again as it is: serialization, deadlock, lock time-out. */
+export function isRetryable(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === "40001" || state === "40P01" || state === "55P03";
+}
+
+/** Whether the server's answer was lost on the way, so that nobody knows what became of the statement. */
+export function isAnswerLost(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === undefined || state.startsWith("08") || state.startsWith("57P");
+}

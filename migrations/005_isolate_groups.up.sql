@@ -1,0 +1,139 @@
+-- expand
+-- Who may see and do what (ruling 3.8). Rights across groups are policies for one role and one verb; no role
+-- bypasses row-level security, and the owner is bound by it like everybody else.
+
+do $$
+declare name text;
+begin
+  foreach name in array array[
+    'groups', 'users', 'group_members', 'api_keys', 'esp_providers', 'provider_state', 'routing_rules',
+    'routing_rule_providers', 'usage', 'sessions', 'activity_logs', 'auth_attempts', 'messages', 'recipients',
+    'delivery_logs', 'delivery_events'
+  ] loop
+    execute format('alter table %I enable row level security', name);
+    execute format('alter table %I force row level security', name);
+  end loop;
+  -- Tables with a group_id: the group role sees and writes the rows of its group alone.
+  foreach name in array array[
+    'api_keys', 'esp_providers', 'provider_state', 'routing_rules', 'routing_rule_providers', 'usage', 'sessions',
+    'activity_logs', 'messages', 'recipients', 'delivery_logs', 'delivery_events'
+  ] loop
+    execute format('create policy own_group on %I to smtp_proxy_group
+      using (group_id = (select current_group_id())) with check (group_id = (select current_group_id()))', name);
+  end loop;
+end
+$$;
+
+-- The group role (API, per transaction).
+create policy own_group on groups to smtp_proxy_group
+  using (id = (select current_group_id())) with check (id = (select current_group_id()));
+create policy own_group on group_members to smtp_proxy_group using (group_id = (select current_group_id()))
+  with check (group_id = (select current_group_id()));
+-- Knowing a user's id is not enough to take the user into one's group (ruling 1.23).
+create policy free_users_only on group_members as restrictive for insert to smtp_proxy_group
+  with check (user_is_unattached(user_id));
+create policy members_only on users to smtp_proxy_group using (exists (
+  select from group_members m where m.user_id = users.id and m.group_id = (select current_group_id())))
+  with check (exists (
+    select from group_members m where m.user_id = users.id and m.group_id = (select current_group_id())));
+-- A user is made before its membership, in one transaction; nobody can see it in between.
+create policy new_users on users for insert to smtp_proxy_group with check ((select current_group_id()) is not null);
+
+grant select, update (name, status, monthly_limit, updated_at) on groups to smtp_proxy_group;
+grant select (id, email, username, account_type, status, allowed_domains, bare_line_endings, last_login, revision,
+  created_at, updated_at), insert, update (email, username, status, allowed_domains, bare_line_endings, updated_at)
+  on users to smtp_proxy_group;
+grant select, insert, delete, update (role) on group_members to smtp_proxy_group;
+grant select, insert, delete, update (name, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_group;
+grant select, insert, update, delete on esp_providers, routing_rules, routing_rule_providers to smtp_proxy_group;
+grant select on provider_state, usage, recipients, delivery_logs, delivery_events to smtp_proxy_group;
+grant update (status, failure_code, next_attempt_at, updated_at) on recipients to smtp_proxy_group;
+grant select, delete on sessions to smtp_proxy_group;
+grant select, insert on activity_logs to smtp_proxy_group;
+grant select, update (status, failure_code, next_attempt_at, claims, rings, ring_after, processed_at) on messages
+  to smtp_proxy_group;
+
+-- System administrators.
+create policy every_group on groups to smtp_proxy_admin using (true) with check (true);
+create policy every_group on users to smtp_proxy_admin using (true) with check (true);
+create policy every_group on group_members to smtp_proxy_admin using (true) with check (true);
+create policy every_group on usage to smtp_proxy_admin using (true) with check (true);
+create policy every_group on activity_logs to smtp_proxy_admin using (true) with check (true);
+create policy every_group on messages for select to smtp_proxy_admin using (true);
+grant select, insert, update on groups, users, usage to smtp_proxy_admin;
+grant select, insert, update, delete on group_members to smtp_proxy_admin;
+grant select, insert on activity_logs to smtp_proxy_admin;
+grant select on messages to smtp_proxy_admin;
+
+-- smtp-server.
+create policy intake_reads on groups for select to smtp_proxy_intake using (true);
+create policy intake_reads on users for select to smtp_proxy_intake using (true);
+create policy intake_reads on group_members for select to smtp_proxy_intake using (true);
+create policy intake_reads on api_keys for select to smtp_proxy_intake using (true);
+create policy intake_reads on usage for select to smtp_proxy_intake using (true);
+create policy intake_charges on usage for insert to smtp_proxy_intake with check (true);
+create policy intake_adds on usage for update to smtp_proxy_intake using (true) with check (true);
+create policy intake_counts on auth_attempts to smtp_proxy_intake using (true) with check (true);
+create policy intake_reads on messages for select to smtp_proxy_intake using (true);
+create policy intake_stores on messages for insert to smtp_proxy_intake with check (status = 'queued');
+create policy intake_stores on recipients for insert to smtp_proxy_intake with check (status = 'pending');
+-- A doorbell that failed, and a resubmission that revives (ruling 3.3).
+create policy intake_unrings on messages for update to smtp_proxy_intake
+  using (status in ('queued', 'enqueue_failed')) with check (status in ('queued', 'enqueue_failed'));
+grant select (id, name, status, monthly_limit, allowed_domains, allowed_ips, revision) on groups to smtp_proxy_intake;
+grant select (id, username, password_hash, account_type, status, allowed_domains, bare_line_endings, revision)
+  on users to smtp_proxy_intake;
+grant select (group_id, user_id) on group_members to smtp_proxy_intake;
+grant select (id, group_id, user_id, key_hash, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_intake;
+grant select, insert, update (messages) on usage to smtp_proxy_intake;
+grant select, insert, update, delete on auth_attempts to smtp_proxy_intake;
+grant select (id, group_id, status, content_hash, submission_hash, enqueued_at), insert,
+  update (status, next_attempt_at, processed_at) on messages to smtp_proxy_intake;
+grant insert on recipients to smtp_proxy_intake;
+grant execute on function ensure_partitions(integer) to smtp_proxy_intake, smtp_proxy_worker;
+
+-- queue-worker.
+create policy worker_reads on groups for select to smtp_proxy_worker using (true);
+create policy worker_reads on esp_providers for select to smtp_proxy_worker using (true);
+create policy worker_marks on provider_state to smtp_proxy_worker using (true) with check (true);
+create policy worker_reads on routing_rules for select to smtp_proxy_worker using (true);
+create policy worker_reads on routing_rule_providers for select to smtp_proxy_worker using (true);
+create policy worker_reads on messages for select to smtp_proxy_worker using (true);
+create policy worker_moves on messages for update to smtp_proxy_worker using (true) with check (true);
+create policy worker_reads on recipients for select to smtp_proxy_worker using (true);
+create policy worker_moves on recipients for update to smtp_proxy_worker using (true) with check (true);
+create policy worker_logs on delivery_logs to smtp_proxy_worker using (true) with check (true);
+create policy worker_tells on delivery_events for insert to smtp_proxy_worker with check (true);
+create policy worker_tells on activity_logs for insert to smtp_proxy_worker with check (actor_id is null);
+create policy worker_purges on auth_attempts for delete to smtp_proxy_worker using (true);
+create policy worker_looks on auth_attempts for select to smtp_proxy_worker using (true);
+grant select (id, status, revision) on groups to smtp_proxy_worker;
+grant select on esp_providers, routing_rules, routing_rule_providers to smtp_proxy_worker;
+grant select, insert, update, delete on provider_state to smtp_proxy_worker;
+grant select, update (status, failure_code, claim, claimed_by, claimed_until, claims, attempts, next_attempt_at,
+  ring_after, rings, provider_id, processed_at) on messages to smtp_proxy_worker;
+grant select, update (status, failure_code, attempts, next_attempt_at, fault_code, fault_detail, call_id, updated_at)
+  on recipients to smtp_proxy_worker;
+grant select, insert, update on delivery_logs to smtp_proxy_worker;
+grant insert on delivery_events, activity_logs to smtp_proxy_worker;
+grant select (account, address, failed_at, succeeded_at), delete on auth_attempts to smtp_proxy_worker;
+grant usage on sequence message_claims to smtp_proxy_worker;
+grant select, insert, update on queue_state, workers to smtp_proxy_worker;
+
+-- Triggers that write for whoever changed a row, and see no more than they need.
+create policy trigger_raises on groups to smtp_proxy_trigger using (true) with check (true);
+create policy trigger_raises on users to smtp_proxy_trigger using (true) with check (true);
+create policy trigger_looks on group_members for select to smtp_proxy_trigger using (true);
+grant select (id, revision), update (revision, updated_at) on groups to smtp_proxy_trigger;
+grant select (id, account_type, status, revision), update (revision, updated_at) on users to smtp_proxy_trigger;
+grant select (user_id) on group_members to smtp_proxy_trigger;
+alter function require_smtp_membership() owner to smtp_proxy_trigger;
+alter function user_is_unattached(uuid) owner to smtp_proxy_trigger;
+alter function raise_group_revision() owner to smtp_proxy_trigger;
+alter function raise_user_revision() owner to smtp_proxy_trigger;
+
+revoke execute on all functions in schema public from public;
+grant execute on function current_group_id() to smtp_proxy_group, smtp_proxy_search;
+grant execute on function user_is_unattached(uuid) to smtp_proxy_group;
+grant execute on function first_uuid_at(timestamptz) to
+  smtp_proxy_group, smtp_proxy_admin, smtp_proxy_intake, smtp_proxy_worker;

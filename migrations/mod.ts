@@ -1,0 +1,27 @@
+import rolesUp from "./001_create_roles.up.sql" with { type: "text" };
+import rolesDown from "./001_create_roles.down.sql" with { type: "text" };
+import groupsUp from "./003_create_groups.up.sql" with { type: "text" };
+import groupsDown from "./003_create_groups.down.sql" with { type: "text" };
+import messagesUp from "./004_create_messages.up.sql" with { type: "text" };
+import messagesDown from "./004_create_messages.down.sql" with { type: "text" };
+import isolateUp from "./005_isolate_groups.up.sql" with { type: "text" };
+import isolateDown from "./005_isolate_groups.down.sql" with { type: "text" };
+
+/** One step of the schema; its text is fixed once it was applied anywhere. */
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+/** Every migration, oldest first; imported as text so that a compiled program carries them. */
+export const migrations: readonly Migration[] = [
+  { version: 1, name: "create_roles", up: rolesUp, down: rolesDown },
+  { version: 3, name: "create_groups", up: groupsUp, down: groupsDown },
+  { version: 4, name: "create_messages", up: messagesUp, down: messagesDown },
+  { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },
+];
+
+/** The versions of the schema that this program works with (ruling 3.21). */
+export const schemaRange = { oldest: 5, newest: 5 };
