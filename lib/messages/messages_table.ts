@@ -1,0 +1,205 @@
+import type { GroupId, MessageId } from "../ids.ts";
+import type { Database } from "../postgres/database.ts";
+import type { SystemSql } from "../postgres/sql.ts";
+import type { MessageStatus, StorageRef, Submission } from "./message.ts";
+
+/** A submission whose body is kept, ready to become a row. */
+export interface NewMessage {
+  readonly submission: Submission;
+  readonly storageRef: StorageRef;
+  /** The bytes, when the reference is `inline`. */
+  readonly inlineBody?: Uint8Array;
+  /** Account, envelope, Message-ID and content; absent when resubmissions are not looked for. */
+  readonly submissionHash?: Uint8Array;
+}
+
+/** What became of one new message. */
+export type InsertVerdict =
+  | { readonly kind: "stored" }
+  /** The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). */
+  | { readonly kind: "resubmitted"; readonly id: MessageId; readonly revived: boolean }
+  | { readonly kind: "over_quota"; readonly limit: number }
+  | { readonly kind: "group_inactive" };
+
+interface VerdictRow {
+  readonly n: number;
+  readonly verdict: "stored" | "resubmitted" | "revived" | "over_quota" | "group_inactive";
+  readonly id: MessageId;
+  readonly monthlyLimit: number;
+}
+
+/**
+ * Stores a batch in one transaction that also charges the groups' monthly quotas; one verdict for each, in order.
+ * Groups are locked in order of id. Throws `CommitInDoubt` when nobody knows whether it happened.
+ */
+export async function insertMessages(
+  database: Database,
+  items: readonly NewMessage[],
+  resubmissionWindowMs: number,
+): Promise<readonly InsertVerdict[]> {
+  const text = JSON.stringify(items.map(insertable));
+  const rows = await database.transaction(async (sql) => {
+    const [, verdicts] = await Promise.all([
+      openMonths(sql, [...new Set(items.map((item) => item.submission.group))]),
+      insertAll(sql, text, resubmissionWindowMs),
+    ]);
+    return verdicts;
+  });
+  const byNumber = new Map(rows.map((row) => [row.n, row]));
+  return items.map((_, n) => verdictOf(byNumber.get(n)));
+}
+
+function verdictOf(row: VerdictRow | undefined): InsertVerdict {
+  switch (row?.verdict) {
+    case "stored":
+      return { kind: "stored" };
+    case "resubmitted":
+    case "revived":
+      return { kind: "resubmitted", id: row.id, revived: row.verdict === "revived" };
+    case "over_quota":
+      return { kind: "over_quota", limit: row.monthlyLimit };
+    case "group_inactive":
+    case undefined:
+      return { kind: "group_inactive" };
+  }
+}
+
+function insertable({ submission, storageRef, inlineBody, submissionHash }: NewMessage, n: number) {
+  return {
+    n,
+    id: submission.id,
+    group_id: submission.group,
+    user_id: submission.user,
+    sender: submission.mailFrom,
+    subject: submission.headers.subject ?? null,
+    header_from: submission.headers.from ?? null,
+    rfc_message_id: submission.headers.messageId ?? null,
+    size: submission.body.size,
+    content_hash: bytea(submission.contentHash),
+    submission_hash: bytea(submissionHash),
+    storage_ref: storageRef,
+    body: bytea(inlineBody),
+    smtp_utf8: submission.smtpUtf8,
+    eight_bit: submission.eightBit,
+    dsn_return: submission.dsnReturn ?? null,
+    envelope_id: submission.envelopeId ?? null,
+    client_address: submission.client.address,
+    helo: submission.client.helo,
+    tls: submission.client.tls ?? null,
+    correlation_id: submission.correlationId,
+    traceparent: submission.traceparent ?? null,
+    recipients: submission.recipients.map((recipient) => ({
+      a: recipient.address,
+      n: recipient.notify ?? null,
+      o: recipient.originalRecipient ?? null,
+    })),
+  };
+}
+
+function bytea(bytes: Uint8Array | undefined): string | null {
+  return bytes === undefined ? null : `\\x${bytes.toHex()}`;
+}
+
+/** This month's counters, so that the statement after this one finds a row to lock for each group. */
+function openMonths(sql: SystemSql, groups: readonly GroupId[]) {
+  return sql`
+    insert into usage (group_id, month)
+    select g, date_trunc('month', now(), 'UTC') at time zone 'UTC' from unnest(${groups}::uuid[]) g
+      join groups on groups.id = g order by g
+    on conflict do nothing`;
+}
+
+function insertAll(
+  sql: SystemSql,
+  text: string,
+  resubmissionWindowMs: number,
+): Promise<readonly VerdictRow[]> {
+  return sql<VerdictRow>`
+    with item as materialized (
+      select * from jsonb_to_recordset(${text}::jsonb) as item (n int, id uuid, group_id uuid, user_id uuid,
+        sender text, subject text, header_from text, rfc_message_id text, size bigint, content_hash bytea,
+        submission_hash bytea, storage_ref text, body bytea, smtp_utf8 boolean, eight_bit boolean, dsn_return text,
+        envelope_id text, client_address inet, helo text, tls text, correlation_id text, traceparent text,
+        recipients jsonb)
+    ), account as materialized (
+      select u.group_id, u.messages, g.monthly_limit, g.status
+      from usage u join groups g on g.id = u.group_id
+      where u.group_id in (select group_id from item)
+        and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
+      order by u.group_id for update of u
+    ), earlier as materialized (
+      select distinct on (i.n) i.n, m.id, m.status
+      from item i join messages m on m.submission_hash = i.submission_hash
+      where m.id >= first_uuid_at(now() - make_interval(secs => ${resubmissionWindowMs} / 1000.0))
+        and m.group_id = i.group_id
+      order by i.n, m.id desc
+    ), ranked as (
+      select i.n, i.group_id, e.id as earlier_id, e.status as earlier_status, a.monthly_limit, a.status as group_status,
+        a.messages + count(*) filter (where e.id is null or e.status = 'enqueue_failed')
+          over (partition by i.group_id order by i.n) as would_be
+      from item i join account a using (group_id) left join earlier e using (n)
+    ), decided as materialized (
+      select n, group_id, earlier_id, monthly_limit, case
+        when group_status <> 'active' then 'group_inactive'
+        when earlier_id is not null and earlier_status <> 'enqueue_failed' then 'resubmitted'
+        when monthly_limit > 0 and would_be > monthly_limit then 'over_quota'
+        when earlier_id is not null then 'revived'
+        else 'stored' end as verdict
+      from ranked
+    ), charged as (
+      update usage u set messages = u.messages + c.count
+      from (select group_id, count(*) from decided where verdict in ('stored', 'revived') group by group_id) c
+      where u.group_id = c.group_id and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
+    ), revived as (
+      update messages m set status = 'queued', next_attempt_at = clock_timestamp(), processed_at = null
+      from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
+    ), stored as (
+      insert into messages (id, group_id, user_id, sender, subject, header_from, rfc_message_id, recipient_count, size,
+        content_hash, submission_hash, storage_ref, body, status, next_attempt_at, smtp_utf8, eight_bit, dsn_return,
+        envelope_id, client_address, helo, tls, correlation_id, traceparent, enqueued_at)
+      select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
+        content_hash, submission_hash, storage_ref, body, 'queued', clock_timestamp(), smtp_utf8, eight_bit,
+        dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
+      from item join decided d using (n, group_id) where d.verdict = 'stored'
+    ), named as (
+      insert into recipients (message_id, position, group_id, address, notify, original_recipient)
+      select i.id, r.position, i.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
+      from item i join decided d using (n, group_id)
+        cross join lateral jsonb_array_elements(i.recipients) with ordinality as r (value, position)
+      where d.verdict = 'stored'
+    )
+    select n, verdict, earlier_id as id, monthly_limit from decided order by n`;
+}
+
+/** Which of these ids have a row, asked on a connection that is new to the question (ruling 3.3). */
+export async function findStored(
+  sql: SystemSql,
+  ids: readonly MessageId[],
+): Promise<ReadonlyMap<MessageId, MessageStatus>> {
+  const rows = await sql<{ id: MessageId; status: MessageStatus }>`
+    select id, status from messages where id = any(${ids}::uuid[])`;
+  return new Map(rows.map((row) => [row.id, row.status]));
+}
+
+/**
+ * Gives up messages whose doorbell could not be rung, and what they were charged. Answers those it gave up; any other
+ * is in a worker's hands already.
+ */
+export async function markEnqueueFailed(
+  sql: SystemSql,
+  ids: readonly MessageId[],
+): Promise<ReadonlySet<MessageId>> {
+  const rows = await sql<{ id: MessageId }>`
+    with given_up as (
+      update messages set status = 'enqueue_failed', processed_at = now()
+      where id = any(${ids}::uuid[]) and status = 'queued' returning id, group_id, enqueued_at
+    ), refund as (
+      select group_id, (date_trunc('month', enqueued_at, 'UTC') at time zone 'UTC')::date as month, count(*)
+      from given_up group by 1, 2 order by 1
+    ), refunded as (
+      update usage u set messages = greatest(0, u.messages - r.count) from refund r
+      where u.group_id = r.group_id and u.month = r.month
+    )
+    select id from given_up`;
+  return new Set(rows.map((row) => row.id));
+}

@@ -1,0 +1,202 @@
+import type { CallId, MessageId, ProviderId, RecipientId } from "../ids.ts";
+import type { Database } from "../postgres/database.ts";
+import type { SystemSql } from "../postgres/sql.ts";
+import type { EspAnswer } from "../esp/outcome.ts";
+import type { FailureCode, MessageStatus } from "./message.ts";
+
+/** What becomes of one recipient. */
+export interface RecipientChange {
+  readonly recipient: RecipientId;
+  readonly status: "accepted" | "refused" | "unknown" | "failed" | "pending";
+  /** For `refused`, `unknown` and `failed`. */
+  readonly failure?: FailureCode;
+  /** For `pending`: due again after this long. */
+  readonly delayMs?: number;
+  readonly attemptSpent: boolean;
+  /** Why, when it was not simply accepted. */
+  readonly fault?: { readonly code: string; readonly detail: string };
+  /** The outcome's kind, for the call's log. */
+  readonly kind?: string;
+}
+
+/** How a call ended. */
+export interface CallEnd {
+  readonly call: CallId;
+  readonly status: "delivered" | "partial" | "failed" | "unknown";
+  readonly provider?: ProviderId;
+  readonly durationMs?: number;
+  readonly providerMessageId?: string;
+  readonly answer?: EspAnswer;
+  readonly error?: string;
+}
+
+/** One step of a claimed message that is to be written down. */
+export interface Settlement {
+  readonly message: MessageId;
+  readonly claim: number;
+  readonly calls: readonly CallEnd[];
+  readonly changes: readonly RecipientChange[];
+  /**
+   * `go on`: the claim stays. `conclude`: the message's status follows from its recipients and the claim ends well.
+   * `release`: back to the queue as it was. `storage_error`: its body cannot be read any more.
+   */
+  readonly then: "go on" | "conclude" | "release" | "storage_error";
+}
+
+/** What a settled message has become. */
+export interface Settled {
+  readonly status: MessageStatus;
+  readonly failureCode?: FailureCode;
+  /** Due again after this long, when it is queued. */
+  readonly delayMs: number;
+}
+
+interface SettledRow {
+  readonly id: MessageId;
+  readonly claim: number;
+  readonly status: MessageStatus;
+  readonly failureCode: FailureCode | null;
+  readonly delayMs: number;
+}
+
+/**
+ * Writes a batch of settlements in one transaction; for each what its message has become, or undefined when its claim
+ * is lost, in which case nothing of it was written.
+ */
+export async function settleAll(
+  database: Database,
+  items: readonly Settlement[],
+): Promise<readonly (Settled | undefined)[]> {
+  const text = JSON.stringify(items.map((item, n) => ({
+    n,
+    id: item.message,
+    claim: item.claim,
+    then: item.then,
+    calls: item.calls.map(callRow),
+    changes: item.changes.map(changeRow),
+  })));
+  const rows = await database.transaction(async (sql) => {
+    const [, , settled] = await Promise.all([
+      holdClaims(sql, items),
+      writeOutcomes(sql, text),
+      conclude(sql, text),
+    ]);
+    return settled;
+  });
+  const byClaim = new Map(rows.map((row) => [row.claim, row]));
+  return items.map((item) => settledOf(byClaim.get(item.claim)));
+}
+
+function settledOf(row: SettledRow | undefined): Settled | undefined {
+  if (row === undefined) return undefined;
+  return {
+    status: row.status,
+    delayMs: Math.max(0, row.delayMs),
+    ...(row.failureCode !== null && { failureCode: row.failureCode }),
+  };
+}
+
+function callRow(end: CallEnd) {
+  return {
+    id: end.call,
+    status: end.status,
+    duration_ms: end.durationMs === undefined ? null : Math.round(end.durationMs),
+    provider_message_id: end.providerMessageId?.slice(0, 255) ?? null,
+    response_code: end.answer?.code ?? null,
+    response_body: end.answer?.excerpt.slice(0, 2000) ?? null,
+    esp_code: end.answer?.espCode?.slice(0, 100) ?? null,
+    request_id: end.answer?.requestId?.slice(0, 255) ?? null,
+    last_error: end.error?.slice(0, 600) ?? null,
+  };
+}
+
+function changeRow(change: RecipientChange) {
+  return {
+    p: change.recipient,
+    status: change.status,
+    failure: change.failure ?? null,
+    delay_ms: change.delayMs ?? null,
+    spent: change.attemptSpent ? 1 : 0,
+    kind: change.kind ?? change.status,
+    code: change.fault?.code.slice(0, 64) ?? null,
+    detail: change.fault?.detail.slice(0, 600) ?? null,
+  };
+}
+
+/** Locks the rows in order of id, so that two processes never wait for each other crosswise. */
+function holdClaims(sql: SystemSql, items: readonly Settlement[]) {
+  return sql`
+    select id from messages where id = any(${
+    items.map((item) => item.message)
+  }::uuid[]) order by id for update`;
+}
+
+function writeOutcomes(sql: SystemSql, text: string) {
+  return sql`
+    with item as materialized (
+      select item.* from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, calls jsonb, changes jsonb)
+        join messages m on m.id = item.id and m.claim = item.claim and m.status = 'processing'
+    ), change as materialized (
+      select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
+      from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
+        delay_ms float8, spent smallint, kind text, code text, detail text)
+    ), logged as (
+      update delivery_logs l set status = c.status, duration_ms = c.duration_ms,
+        provider_message_id = c.provider_message_id, response_code = c.response_code, response_body = c.response_body,
+        esp_code = c.esp_code, request_id = c.request_id, last_error = c.last_error, updated_at = clock_timestamp(),
+        delivered_at = case when c.status in ('delivered', 'partial') then clock_timestamp() end,
+        outcomes = (select jsonb_object_agg(o.p, jsonb_build_object('kind', o.kind, 'code', o.code))
+          from change o where o.message_id = item.id and o.kind <> 'accepted' and o.p = any(l.recipients))
+      from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
+        provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
+        last_error text)
+      where l.message_id = item.id and l.id = c.id
+    )
+    update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
+      next_attempt_at = case when c.delay_ms is not null
+        then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
+      fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
+      updated_at = clock_timestamp()
+    from change c where r.message_id = c.message_id and r.position = c.p and r.status = 'pending'`;
+}
+
+/** The message's status follows from all its recipients (ruling 1.13). */
+function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> {
+  return sql<SettledRow>`
+    with item as materialized (
+      select * from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, "then" text)
+    ), whole as materialized (
+      select item.*, s.*, case
+          when item.then = 'go on' then 'processing'
+          when item.then = 'storage_error' then 'storage_error'
+          when s.pending > 0 then 'queued'
+          when s.bad > 0 then 'failed'
+          when s.good = 0 then 'cancelled'
+          else 'delivered' end as new_status
+      from item cross join lateral (
+        select count(*) filter (where r.status = 'pending') as pending,
+          count(*) filter (where r.status in ('refused', 'failed', 'unknown', 'bounced')) as bad,
+          count(*) filter (where r.status <> 'cancelled') as good,
+          max(r.attempts) as spent,
+          min(coalesce(r.next_attempt_at, clock_timestamp())) filter (where r.status = 'pending') as due,
+          -- What an operator can act on first.
+          (array_agg(r.failure_code order by array_position(
+            array['unknown', 'crashed', 'expired', 'exhausted', 'refused'], r.failure_code))
+            filter (where r.failure_code is not null))[1] as worst
+        from recipients r where r.message_id = item.id
+      ) s
+    )
+    update messages m set status = w.new_status,
+      failure_code = case when w.new_status = 'failed' then coalesce(w.worst, 'refused') end,
+      claimed_until = case when w.new_status = 'processing' then m.claimed_until end,
+      claimed_by = case when w.new_status = 'processing' then m.claimed_by end,
+      claim = case when w.new_status = 'processing' then m.claim end,
+      claims = case when w.then = 'conclude' then 0 else m.claims end,
+      attempts = greatest(m.attempts, w.spent),
+      next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,
+      ring_after = null, rings = 0, processed_at = clock_timestamp()
+    from whole w
+    where m.id = w.id and m.claim = w.claim and m.status = 'processing'
+    returning m.id, w.claim, m.status, m.failure_code,
+      (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;
+}
