@@ -1,0 +1,126 @@
+import type { GroupId, MessageId } from "../ids.ts";
+import type { SystemSql } from "../postgres/sql.ts";
+
+/** A message nobody works on although it should be worked on. */
+export interface Orphan {
+  readonly id: MessageId;
+  readonly group: GroupId;
+  /** Why it is rung: its doorbell is lost, or whoever claimed it is gone. */
+  readonly reason: "doorbell_lost" | "claim_expired";
+}
+
+/**
+ * Queued messages whose doorbell must be lost: due for more than `graceMs` before the entry at the head of their lane
+ * was rung, or in a lane that has no entry (ruling 3.6). Each is marked, so that it comes again only after a gap that
+ * doubles from `gapMs`. `lanes` are the heads of all lanes that have entries.
+ */
+export async function takeLostDoorbells(
+  sql: SystemSql,
+  lanes: readonly { readonly group: GroupId; readonly rungAt: Date }[],
+  graceMs: number,
+  gapMs: number,
+  limit: number,
+): Promise<readonly Orphan[]> {
+  const rows = await sql<{ id: MessageId; groupId: GroupId }>`
+    with head as (
+      select * from unnest(${lanes.map((lane) => lane.group)}::uuid[],
+        ${lanes.map((lane) => lane.rungAt.toISOString())}::timestamptz[]) as head (group_id, rung_at)
+    ), lost as materialized (
+      select m.id from messages m left join head h on h.group_id = m.group_id
+      where m.status = 'queued'
+        and m.next_attempt_at < coalesce(h.rung_at, clock_timestamp()) - make_interval(secs => ${graceMs} / 1000.0)
+        and (m.ring_after is null or m.ring_after < clock_timestamp())
+      order by m.next_attempt_at limit ${limit}
+      for update of m skip locked
+    )
+    update messages m set rings = least(m.rings + 1, 20), ring_after = clock_timestamp()
+      + make_interval(secs => ${gapMs} / 1000.0) * power(2, least(m.rings, 10))
+    from lost where m.id = lost.id
+    returning m.id, m.group_id`;
+  return rows.map((row) => ({ id: row.id, group: row.groupId, reason: "doorbell_lost" }));
+}
+
+/** Messages whose claim has expired; the same marking keeps them from being rung each time. */
+export async function takeExpiredClaims(
+  sql: SystemSql,
+  gapMs: number,
+  limit: number,
+): Promise<readonly Orphan[]> {
+  const rows = await sql<{ id: MessageId; groupId: GroupId }>`
+    with expired as materialized (
+      select m.id from messages m
+      where m.status = 'processing' and m.claimed_until < clock_timestamp()
+        and (m.ring_after is null or m.ring_after < clock_timestamp())
+      order by m.claimed_until limit ${limit}
+      for update of m skip locked
+    )
+    update messages m set rings = least(m.rings + 1, 20), ring_after = clock_timestamp()
+      + make_interval(secs => ${gapMs} / 1000.0) * power(2, least(m.rings, 10))
+    from expired where m.id = expired.id
+    returning m.id, m.group_id`;
+  return rows.map((row) => ({ id: row.id, group: row.groupId, reason: "claim_expired" }));
+}
+
+/** An unfinished message, for ringing everything again after a queue lost its contents. */
+export interface Unfinished {
+  readonly id: MessageId;
+  readonly group: GroupId;
+  /** How long until it is due, zero when it is. */
+  readonly delayMs: number;
+}
+
+/** A place in the walk over unfinished messages. */
+export interface WalkPosition {
+  readonly dueAt: string;
+  readonly id: string;
+}
+
+/** A page of unfinished messages, those due first coming first, and where the next page begins. */
+export async function listUnfinished(
+  sql: SystemSql,
+  after: WalkPosition | undefined,
+  limit: number,
+): Promise<{ readonly messages: readonly Unfinished[]; readonly next?: WalkPosition }> {
+  const dueAt = after?.dueAt ?? "-infinity";
+  const id = after?.id ?? "00000000-0000-0000-0000-000000000000";
+  const rows = await sql<{ id: MessageId; groupId: GroupId; dueAt: string; delayMs: number }>`
+    select id, group_id, next_attempt_at::text as due_at,
+      greatest(0, 1000 * extract(epoch from next_attempt_at - clock_timestamp()))::float8 as delay_ms
+    from messages where status = 'queued' and (next_attempt_at, id) > (${dueAt}::timestamptz, ${id}::uuid)
+    order by next_attempt_at, id limit ${limit}`;
+  const last = rows.at(-1);
+  return {
+    messages: rows.map((row) => ({ id: row.id, group: row.groupId, delayMs: row.delayMs })),
+    ...(last && rows.length === limit && { next: { dueAt: last.dueAt, id: last.id } }),
+  };
+}
+
+/** The queue's epoch as it was last recorded; undefined before the first. */
+export async function readEpoch(sql: SystemSql): Promise<string | undefined> {
+  const [row] = await sql<{ epoch: string }>`select epoch from queue_state`;
+  return row?.epoch;
+}
+
+/** Records the epoch after everything unfinished was rung. */
+export async function recordEpoch(sql: SystemSql, epoch: string): Promise<void> {
+  await sql`insert into queue_state (epoch) values (${epoch}) on conflict (only_row) do update set epoch = excluded.epoch`;
+}
+
+/** How many messages there are of each unfinished or dead kind, and how old the oldest is, for metrics. */
+export interface StateCount {
+  readonly status: "queued" | "processing";
+  readonly count: number;
+  readonly oldestSeconds: number;
+}
+
+/** Counts unfinished messages; the counts stop at 100,000 for each status. */
+export async function countUnfinished(sql: SystemSql): Promise<readonly StateCount[]> {
+  return await sql<StateCount>`
+    select 'queued' as status, count(*)::float8 as count,
+      coalesce(extract(epoch from clock_timestamp() - min(enqueued_at)), 0)::float8 as oldest_seconds
+    from (select enqueued_at from messages where status = 'queued' order by next_attempt_at limit 100000) q
+    union all
+    select 'processing', count(*)::float8,
+      coalesce(extract(epoch from clock_timestamp() - min(enqueued_at)), 0)::float8
+    from (select enqueued_at from messages where status = 'processing' limit 100000) p`;
+}

@@ -1,0 +1,124 @@
+import type { GroupId, ProviderId } from "../ids.ts";
+import type { SystemSql } from "../postgres/sql.ts";
+
+/** One configured provider as it is stored: its secrets still sealed. */
+export interface StoredProvider {
+  readonly id: ProviderId;
+  readonly groupId: GroupId;
+  readonly name: string;
+  readonly providerType: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly secrets: Uint8Array | null;
+  readonly keyId: string | null;
+  readonly enabled: boolean;
+}
+
+/** The additional data under which a provider's secrets are sealed: they open in their own row alone (ruling 3.16). */
+export function sealingContext(group: GroupId, provider: ProviderId): string {
+  return `esp_providers|${group}|${provider}`;
+}
+
+/** A group's providers, oldest first, disabled ones included, with the group's revision they belong to. */
+export async function listProviders(
+  sql: SystemSql,
+  group: GroupId,
+): Promise<{ readonly revision: number; readonly providers: readonly StoredProvider[] }> {
+  const rows = await sql<
+    { revision: number; provider: StoredProviderRow | null; secrets: Uint8Array | null }
+  >`
+    select g.revision, case when p.id is not null then
+        jsonb_build_object('id', p.id, 'name', p.name, 'type', p.provider_type, 'settings', p.settings,
+          'keyId', p.key_id, 'enabled', p.enabled) end as provider, p.secrets
+    from groups g left join esp_providers p on p.group_id = g.id
+    where g.id = ${group} order by p.created_at, p.id`;
+  const providers = rows.flatMap(({ provider, secrets }) =>
+    provider === null ? [] : [{
+      id: provider.id,
+      groupId: group,
+      name: provider.name,
+      providerType: provider.type,
+      settings: provider.settings,
+      secrets,
+      keyId: provider.keyId,
+      enabled: provider.enabled,
+    }]
+  );
+  return { revision: rows[0]?.revision ?? 0, providers };
+}
+
+interface StoredProviderRow {
+  readonly id: ProviderId;
+  readonly name: string;
+  readonly type: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly keyId: string | null;
+  readonly enabled: boolean;
+}
+
+/** Creates a provider, or replaces everything but the id of the group's provider of the same name. */
+export async function putProvider(sql: SystemSql, provider: StoredProvider): Promise<void> {
+  await sql`
+    insert into esp_providers (id, group_id, name, provider_type, settings, secrets, key_id, enabled)
+    values (${provider.id}, ${provider.groupId}, ${provider.name}, ${provider.providerType},
+      ${
+    JSON.stringify(provider.settings)
+  }::jsonb, ${provider.secrets}, ${provider.keyId}, ${provider.enabled})
+    on conflict (id) do update set provider_type = excluded.provider_type, settings = excluded.settings,
+      secrets = excluded.secrets, key_id = excluded.key_id, enabled = excluded.enabled, updated_at = now()`;
+}
+
+/** The id of the group's oldest provider of a name. */
+export async function findProviderByName(
+  sql: SystemSql,
+  group: GroupId,
+  name: string,
+): Promise<ProviderId | undefined> {
+  const [row] = await sql<{ id: ProviderId }>`
+    select id from esp_providers where group_id = ${group} and name = ${name} order by created_at limit 1`;
+  return row?.id;
+}
+
+/**
+ * Marks a provider that refused its credentials or configuration (ruling 3.4). Answers whether it was in order before.
+ */
+export async function markNeedsAttention(
+  sql: SystemSql,
+  provider: { readonly id: ProviderId; readonly group: GroupId },
+  fault: { readonly code: string; readonly detail: string },
+): Promise<boolean> {
+  const rows = await sql<{ first: boolean }>`
+    insert into provider_state (provider_id, group_id, needs_attention_since, fault_code, fault_detail)
+    values (${provider.id}, ${provider.group}, clock_timestamp(), ${fault.code}, ${fault.detail})
+    on conflict (provider_id) do update set
+      needs_attention_since = coalesce(provider_state.needs_attention_since, excluded.needs_attention_since),
+      fault_code = excluded.fault_code, fault_detail = excluded.fault_detail, updated_at = clock_timestamp()
+    returning old.needs_attention_since is null as first`;
+  return rows[0]?.first ?? false;
+}
+
+/** Takes the mark away after a call that worked. */
+export async function clearAttention(sql: SystemSql, provider: ProviderId): Promise<void> {
+  await sql`
+    update provider_state set needs_attention_since = null, next_probe_at = null, updated_at = clock_timestamp()
+    where provider_id = ${provider} and needs_attention_since is not null`;
+}
+
+/**
+ * Asks to send one message by way of probe to a provider that needs attention: true for one caller in each `gapMs`,
+ * and for everybody when the mark is gone.
+ */
+export async function takeProbe(sql: SystemSql, provider: ProviderId, gapMs: number): Promise<boolean> {
+  const rows = await sql`
+    update provider_state set next_probe_at = clock_timestamp() + make_interval(secs => ${gapMs} / 1000.0)
+    where provider_id = ${provider} and needs_attention_since is not null
+      and (next_probe_at is null or next_probe_at <= clock_timestamp())
+    returning provider_id`;
+  return rows.length === 1;
+}
+
+/** The providers of a group that need attention. */
+export async function listNeedingAttention(sql: SystemSql, group: GroupId): Promise<readonly ProviderId[]> {
+  const rows = await sql<{ providerId: ProviderId }>`
+    select provider_id from provider_state where group_id = ${group} and needs_attention_since is not null`;
+  return rows.map((row) => row.providerId);
+}
