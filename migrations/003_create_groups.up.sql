@@ -27,7 +27,7 @@ create table users (
   bare_line_endings text not null default 'refuse' check (bare_line_endings in ('refuse', 'repair')),
   failed_attempts integer not null default 0 check (failed_attempts >= 0),
   last_login timestamptz,
-  -- Raised by every change of password, status, domains or keys (ruling 3.17).
+  -- Raised when a credential that worked may work no longer (ruling 3.17).
   revision bigint not null default 1,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -213,8 +213,8 @@ end
 $$;
 create trigger groups_revision before update of name, status, monthly_limit, allowed_ips, allowed_domains on groups
   for each row execute function raise_own_revision();
-create trigger users_revision before update of username, password_hash, status, allowed_domains, bare_line_endings
-  on users for each row execute function raise_own_revision();
+create trigger users_revision before update of username, password_hash, status on users
+  for each row execute function raise_own_revision();
 
 create function tell_change() returns trigger language plpgsql as $$
 begin
@@ -236,7 +236,7 @@ begin
   return null;
 end
 $$;
-create trigger api_keys_revision after insert or update of revoked_at, expires_at, scopes or delete on api_keys
+create trigger api_keys_revision after update of revoked_at, expires_at, scopes or delete on api_keys
   for each row execute function raise_user_revision();
-create trigger group_members_revision after insert or update or delete on group_members
+create trigger group_members_revision after update of group_id, user_id or delete on group_members
   for each row execute function raise_user_revision();
