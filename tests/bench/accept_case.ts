@@ -1,0 +1,63 @@
+import { runToJson } from "./child.ts";
+import type { LoadReport } from "./load_tally.ts";
+import { ProcessWatch } from "./measure.ts";
+import { medianOf, type Result, sumOfErrors, valuesOf } from "./result.ts";
+import type { Target } from "./target.ts";
+
+/** A kind of load that servers are compared under; all use 20 sessions. */
+export interface Load {
+  readonly name: "k100" | "k1" | "m1";
+  readonly messagesPerConnection: number;
+  readonly size: number;
+}
+
+/** 10 KiB at 100 messages a connection, 10 KiB at one, 1 MiB at 20. */
+export const loads: readonly Load[] = [
+  { name: "k100", messagesPerConnection: 100, size: 10_240 },
+  { name: "k1", messagesPerConnection: 1, size: 10_240 },
+  { name: "m1", messagesPerConnection: 20, size: 1_048_576 },
+];
+
+interface Run {
+  readonly report: LoadReport;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/**
+ * Measures every server under every load, in turns so that a disturbance of the machine meets all of them, and
+ * answers the median of the rounds.
+ */
+export async function* compareServers(
+  caseName: string,
+  targets: readonly Target[],
+  chosen: readonly Load[],
+  { rounds, seconds }: { readonly rounds: number; readonly seconds: number },
+): AsyncGenerator<Result> {
+  for (const load of chosen) {
+    const runs = new Map<Target, Run[]>(targets.map((target) => [target, []]));
+    for (const target of targets) await runLoad(target, load, ["--seconds", "2"]);
+    for (let round = 0; round < rounds; round++) {
+      for (const [target, own] of runs) own.push(await runLoad(target, load, ["--seconds", String(seconds)]));
+    }
+    for (const [target, own] of runs) {
+      const errors = sumOfErrors(own.map((run) => run.report));
+      const values = medianOf(own.map((run) => run.values));
+      yield { case: caseName, target: target.name, load: load.name, values, errors };
+    }
+  }
+}
+
+/** Runs the load generator once against a server and measures both. */
+export async function runLoad(target: Target, load: Load, more: readonly string[]): Promise<Run> {
+  const watch = new ProcessWatch(target.pids);
+  const report = await runToJson<LoadReport>("./load.ts", [
+    `--port=${target.port}`,
+    `--tls=${target.tls}`,
+    `--user=${target.user}`,
+    `--password=${target.password}`,
+    `--per-connection=${load.messagesPerConnection}`,
+    `--size=${load.size}`,
+    ...more,
+  ]);
+  return { report, values: valuesOf(report, watch.end()) };
+}
