@@ -1,0 +1,46 @@
+import { configOfProcess } from "../../lib/config/process_config.ts";
+import { migrateDown, type MigrateOptions, migrateUp, migrationStatus } from "../../lib/postgres/migrate.ts";
+import { migrations } from "../../migrations/mod.ts";
+import { type MigrateCommand, parseArguments, usage } from "./arguments.ts";
+
+const { config, rest } = configOfProcess("migrate");
+const { ownerUrl, url } = config.database;
+const options: MigrateOptions = { url: (ownerUrl.isEmpty ? url : ownerUrl).reveal(), migrations, say };
+
+try {
+  await run(parseArguments(rest));
+} catch (error) {
+  say(error instanceof Error ? `${error.message}${reasonOf(error)}` : String(error), Deno.stderr);
+  Deno.exitCode = 1;
+}
+
+async function run(command: MigrateCommand): Promise<void> {
+  if (command.verb === "help") return say(usage);
+  if (command.verb === "status") return await tellStatus();
+  if (command.verb === "up") {
+    const count = await migrateUp(options, command.to);
+    return say(count === 0 ? "nothing to apply" : `${count} applied`);
+  }
+  const count = await migrateDown(options, command.to ?? await versionBelowNewest());
+  say(count === 0 ? "nothing to take back" : `${count} taken back`);
+}
+
+async function tellStatus(): Promise<void> {
+  for (const { version, name, appliedAt, changed } of await migrationStatus(options)) {
+    const state = changed ? "applied with another text" : appliedAt?.toISOString() ?? "not applied";
+    say(`${String(version).padStart(3, "0")}_${name}  ${state}`);
+  }
+}
+
+async function versionBelowNewest(): Promise<number> {
+  const applied = (await migrationStatus(options)).filter(({ appliedAt }) => appliedAt !== undefined);
+  return applied.at(-2)?.version ?? 0;
+}
+
+function reasonOf(error: Error): string {
+  return error.cause instanceof Error ? `: ${error.cause.message}` : "";
+}
+
+function say(line: string, to = Deno.stdout): void {
+  to.writeSync(new TextEncoder().encode(`${line.trimEnd()}\n`));
+}
