@@ -1,0 +1,57 @@
+import type { Submission } from "../../lib/messages/message.ts";
+import { Refusal } from "../../lib/refusal.ts";
+import type { MessageStore } from "../../lib/store/message_store.ts";
+import type { StoredAt } from "./accept.ts";
+
+/** Keeps a submission's body; durable when it resolves, unless it is `inline`: then the row makes it durable. */
+export type StoreBody = (submission: Submission) => Promise<StoredAt>;
+
+/** How long a store may take and what may go into PostgreSQL instead. */
+export interface StoreBodyOptions {
+  readonly store: MessageStore;
+  readonly putTimeoutMs: number;
+  /** Larger bodies are refused while the store is down. */
+  readonly inlineLimit: number;
+  readonly onStoreDown?: (error: unknown) => void;
+}
+
+/** A full store is the client's to wait for; one that is unreachable is replaced by the row, for bodies small enough. */
+export function storeBody(options: StoreBodyOptions): StoreBody {
+  return async (submission) => {
+    const { body } = submission;
+    try {
+      return {
+        storageRef: await withLimit(options.store.put(labelOf(submission), body), options.putTimeoutMs),
+      };
+    } catch (error) {
+      if (error instanceof Refusal) throw error;
+      options.onStoreDown?.(error);
+      if (body.size > options.inlineLimit) {
+        const message = "The message store is not reachable, please try again later";
+        throw new Refusal("body_store_down", message, { cause: error });
+      }
+      return { storageRef: "inline", inlineBody: await body.bytes() };
+    }
+  };
+}
+
+function labelOf(submission: Submission) {
+  return {
+    id: submission.id,
+    group: submission.group,
+    user: submission.user,
+    mailFrom: submission.mailFrom,
+    recipients: submission.recipients.map((recipient) => recipient.address),
+  };
+}
+
+/** A put that ends after its limit leaves a body without a row, which the collector removes. */
+async function withLimit<T>(work: Promise<T>, limitMs: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`No answer within ${limitMs} ms`)), limitMs);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
