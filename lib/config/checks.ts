@@ -1,0 +1,165 @@
+import { readKeys } from "../secrets/seal.ts";
+import type { Config, SettingPath } from "./settings.ts";
+import { publishedSigningKeys } from "./settings.ts";
+
+/** The programs that read the settings; each is refused only what it uses itself (ruling 1.3). */
+export type Service =
+  | "smtp-server"
+  | "queue-worker"
+  | "api-server"
+  | "migrate"
+  | "seed"
+  | "dev"
+  | "test-client";
+
+/** A rule about several settings, or about one that depends on who reads it. */
+export interface Check {
+  /** The settings it looks at; it is left out when one of them could not be read. */
+  readonly about: readonly SettingPath[];
+  /** What is wrong, as a sentence; nothing when all is well. */
+  find(config: Config, service: Service): string | undefined;
+}
+
+/** Every rule that concerns more than one setting's own form. */
+export const checks: readonly Check[] = [
+  { about: ["delivery.mode", "queue.redis_addr"], find: deliveryMode },
+  { about: ["queue.redis_addr"], find: ({ queue }) => hostAndPort(queue.redisAddr) },
+  { about: ["queue.redis_tls", "queue.redis_ca_file"], find: redisCertificates },
+  { about: ["queue.lease", "delivery.call_timeout"], find: leaseOutlastsCalls },
+  { about: ["database.pool_min", "database.pool_max"], find: poolLimits },
+  { about: ["smtp.memory_body", "smtp.body_memory"], find: bodyMemory },
+  { about: ["smtp.proxy_protocol", "smtp.trusted_networks"], find: trustedProxies },
+  { about: ["storage.type", "storage.path", "storage.s3_bucket"], find: storePlace },
+  { about: ["tls.cert_file", "tls.key_file"], find: certificateAndKey },
+  { about: ["logging.output"], find: logOutput },
+  { about: ["secrets.keys"], find: sealingKeys },
+  { about: ["environment", "admin.password"], find: adminPassword },
+  { about: ["environment", "auth.signing_key"], find: signingKey },
+  { about: ["instance", "smtp.port", "smtp.implicit_tls_port", "smtp.ops_port"], find: smtpPorts },
+  { about: ["instance", "worker.ops_port"], find: workerPorts },
+  { about: ["instance", "api.port", "api.ops_port"], find: apiPorts },
+];
+
+function deliveryMode({ delivery, queue }: Config): string | undefined {
+  if (delivery.mode === "async" && queue.redisAddr === "") {
+    return "delivery.mode is async, which needs queue.redis_addr: set it, or remove delivery.mode";
+  }
+  if (delivery.mode === "sync" && queue.redisAddr !== "") {
+    return `delivery.mode is sync, but queue.redis_addr is "${queue.redisAddr}": remove queue.redis_addr for the ` +
+      "queue in PostgreSQL, or remove delivery.mode for Redis";
+  }
+  return undefined;
+}
+
+function hostAndPort(value: string): string | undefined {
+  if (value === "" || /^(\[[0-9a-f:.]+\]|[^\s:/@]+):\d{1,5}$/i.test(value)) return undefined;
+  return `queue.redis_addr is not host:port: current value is "${value}"`;
+}
+
+function redisCertificates({ queue }: Config): string | undefined {
+  if (queue.redisCaFile === "" || queue.redisTls) return undefined;
+  return "queue.redis_ca_file is set, but queue.redis_tls is false";
+}
+
+function leaseOutlastsCalls({ queue, delivery }: Config): string | undefined {
+  if (queue.lease > delivery.callTimeout) return undefined;
+  return `queue.lease must be longer than delivery.call_timeout: current values are ${queue.lease} ms and ` +
+    `${delivery.callTimeout} ms`;
+}
+
+function poolLimits({ database }: Config): string | undefined {
+  if (database.poolMin <= database.poolMax) return undefined;
+  return `database.pool_min is above database.pool_max: current values are ${database.poolMin} and ${database.poolMax}`;
+}
+
+function bodyMemory({ smtp }: Config): string | undefined {
+  if (smtp.memoryBody <= smtp.bodyMemory) return undefined;
+  return `smtp.memory_body is above smtp.body_memory: current values are ${smtp.memoryBody} and ${smtp.bodyMemory}`;
+}
+
+function trustedProxies({ smtp }: Config): string | undefined {
+  if (smtp.proxyProtocol === "off" || smtp.trustedNetworks.length > 0) return undefined;
+  return "smtp.proxy_protocol is on, but smtp.trusted_networks names nobody whose header is believed";
+}
+
+function storePlace({ storage }: Config): string | undefined {
+  if (storage.type === "s3" && storage.s3Bucket === "") {
+    return "storage.type is s3, but storage.s3_bucket is empty";
+  }
+  if (storage.type === "local" && storage.path === "") {
+    return "storage.type is local, but storage.path is empty";
+  }
+  return undefined;
+}
+
+function certificateAndKey({ tls }: Config): string | undefined {
+  if ((tls.certFile === "") === (tls.keyFile === "")) return undefined;
+  const [given, missing] = tls.keyFile === "" ? ["cert", "key"] : ["key", "cert"];
+  return `tls.${given}_file is set, but tls.${missing}_file is empty: set both or neither`;
+}
+
+function logOutput({ logging }: Config): string | undefined {
+  return logging.output === "cloudwatch" ? "logging.output cloudwatch is not available yet" : undefined;
+}
+
+function sealingKeys({ secrets }: Config): string | undefined {
+  try {
+    readKeys(secrets.keys.reveal());
+    return undefined;
+  } catch (error) {
+    return `secrets.keys: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+function adminPassword({ environment, admin }: Config, service: Service): string | undefined {
+  if (environment === "development" || service !== "api-server") return undefined;
+  const password = admin.password.reveal();
+  if (password !== "admin" && password !== "") return undefined;
+  return "admin.password is the published default: set one of your own, or environment to development";
+}
+
+function signingKey({ environment, auth }: Config, service: Service): string | undefined {
+  if (environment === "development" || service !== "api-server") return undefined;
+  const key = auth.signingKey.reveal();
+  if (publishedSigningKeys.some((published) => published === key)) {
+    return "auth.signing_key is a published default: set one of your own, or environment to development";
+  }
+  return key.length < 32 ? "auth.signing_key is shorter than 32 characters" : undefined;
+}
+
+function smtpPorts({ instance, smtp }: Config, service: Service): string | undefined {
+  if (service !== "smtp-server") return undefined;
+  return distinctPorts({
+    "smtp.port": smtp.port,
+    "smtp.implicit_tls_port": smtp.implicitTlsPort,
+    "smtp.ops_port": operationsPort(smtp.opsPort, instance),
+  });
+}
+
+function workerPorts({ instance, worker }: Config, service: Service): string | undefined {
+  if (service !== "queue-worker") return undefined;
+  return distinctPorts({ "worker.ops_port": operationsPort(worker.opsPort, instance) });
+}
+
+function apiPorts({ instance, api }: Config, service: Service): string | undefined {
+  if (service !== "api-server") return undefined;
+  return distinctPorts({ "api.port": api.port, "api.ops_port": operationsPort(api.opsPort, instance) });
+}
+
+function distinctPorts(ports: Readonly<Record<string, number>>): string | undefined {
+  const seen = new Map<number, string>();
+  for (const [path, port] of Object.entries(ports)) {
+    const other = seen.get(port);
+    if (port > 65535) return `${path} plus instance is above 65535: current value is ${port}`;
+    if (port !== 0 && other !== undefined) {
+      return `${other} and ${path} are the same port: current value is ${port}`;
+    }
+    seen.set(port, path);
+  }
+  return undefined;
+}
+
+/** The operations port of one instance (ruling 1.15); 0 stays 0, which takes any free port. */
+export function operationsPort(port: number, instance: number): number {
+  return port === 0 ? 0 : port + instance;
+}
