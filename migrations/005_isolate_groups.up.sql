@@ -39,7 +39,7 @@ create policy members_only on users to smtp_proxy_group using (exists (
 -- A user is made before its membership, in one transaction; nobody can see it in between.
 create policy new_users on users for insert to smtp_proxy_group with check ((select current_group_id()) is not null);
 
-grant select, update (name, status, monthly_limit, updated_at) on groups to smtp_proxy_group;
+grant select, update (name, updated_at) on groups to smtp_proxy_group;
 grant select (id, email, username, account_type, status, allowed_domains, bare_line_endings, last_login, revision,
   created_at, updated_at), insert, update (email, username, status, allowed_domains, bare_line_endings, updated_at)
   on users to smtp_proxy_group;
