@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { submissionHash } from "../../services/smtp-server/resubmissions.ts";
+import { type MessageId, newId } from "../../lib/ids.ts";
+import {
+  findStored,
+  insertMessages,
+  markEnqueueFailed,
+  type NewMessage,
+} from "../../lib/messages/messages_table.ts";
+import type { Submission } from "../../lib/messages/message.ts";
+import { type Database, openDatabase, openSession } from "../../lib/postgres/database.ts";
+import { testDatabase } from "../support/postgres.ts";
+import { makeAccount, submissionOf } from "../support/submissions.ts";
+
+const hour = 3_600_000;
+
+async function withIntake(work: (intake: Database, ownerUrl: string) => Promise<void>): Promise<void> {
+  await using database = await testDatabase();
+  await using intake = openDatabase({ url: database.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
+  await work(intake, database.ownerUrl);
+}
+
+async function look(ownerUrl: string, query: string): Promise<readonly Record<string, unknown>[]> {
+  await using session = await openSession({ url: ownerUrl });
+  return await session.run(query);
+}
+
+async function withHash(submission: Submission): Promise<NewMessage> {
+  const hash = await submissionHash(submission);
+  return { submission, storageRef: "local:a#0+1", ...(hash && { submissionHash: hash }) };
+}
+
+Deno.test("insertMessages() stores rows and recipients of several groups and charges each", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const [a, b] = [await makeAccount(ownerUrl), await makeAccount(ownerUrl)];
+    const items = [a, b, a].map((account) => ({
+      submission: submissionOf(account, {
+        recipients: [{ address: "x@example.net" }, {
+          address: "Y@Example.net",
+          notify: "FAILURE",
+          originalRecipient: "rfc822;y@example.net",
+        }],
+      }),
+      storageRef: "local:seg#10+20" as const,
+    }));
+    const verdicts = await insertMessages(intake, items, hour);
+    assert.deepEqual(verdicts, [{ kind: "stored" }, { kind: "stored" }, { kind: "stored" }]);
+    const charged = await look(ownerUrl, "select group_id, messages from usage order by messages");
+    assert.deepEqual(charged.map((row) => [row["group_id"], row["messages"]]), [[b.group, 1], [a.group, 2]]);
+    const recipients = await look(
+      ownerUrl,
+      "select position, address, address_lower, notify, status from recipients",
+    );
+    assert.equal(recipients.length, 6);
+    assert.deepEqual(recipients.find((row) => row["position"] === 2), {
+      position: 2,
+      address: "Y@Example.net",
+      address_lower: "y@example.net",
+      notify: "FAILURE",
+      status: "pending",
+    });
+  });
+});
+
+Deno.test("insertMessages() admits a group's messages in order up to its limit and charges no others", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const limited = await makeAccount(ownerUrl, { monthlyLimit: 2 });
+    const free = await makeAccount(ownerUrl);
+    const items = [limited, limited, free, limited].map((account) => ({
+      submission: submissionOf(account),
+      storageRef: "local:seg#0+1" as const,
+    }));
+    const verdicts = await insertMessages(intake, items, hour);
+    assert.deepEqual(verdicts.map((verdict) => verdict.kind), ["stored", "stored", "stored", "over_quota"]);
+    assert.deepEqual(verdicts[3], { kind: "over_quota", limit: 2 });
+    const again = await insertMessages(intake, items.slice(3), hour);
+    assert.deepEqual(again.map((verdict) => verdict.kind), ["over_quota"]);
+    const stored = await findStored(intake.system, items.map((item) => item.submission.id));
+    assert.deepEqual([...stored.keys()].sort(), items.slice(0, 3).map((item) => item.submission.id).sort());
+  });
+});
+
+Deno.test("insertMessages() never passes a limit when many batches charge at once", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl, { monthlyLimit: 25 });
+    const batches = Array.from({ length: 10 }, () =>
+      insertMessages(
+        intake,
+        Array.from(
+          { length: 5 },
+          () => ({ submission: submissionOf(account), storageRef: "local:s#0+1" as const }),
+        ),
+        hour,
+      ));
+    const kinds = (await Promise.all(batches)).flat().map((verdict) => verdict.kind);
+    assert.equal(kinds.filter((kind) => kind === "stored").length, 25);
+    assert.equal(kinds.filter((kind) => kind === "over_quota").length, 25);
+  });
+});
+
+Deno.test("insertMessages() refuses a group that is suspended or gone, alone", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const [suspended, active] = [await makeAccount(ownerUrl), await makeAccount(ownerUrl)];
+    await look(ownerUrl, `update groups set status = 'suspended' where id = '${suspended.group}'`);
+    const items = [suspended, active, { ...active, group: newId<typeof active.group>() }].map((account) => ({
+      submission: submissionOf(account),
+      storageRef: "local:seg#0+1" as const,
+    }));
+    const verdicts = await insertMessages(intake, items, hour);
+    assert.deepEqual(verdicts.map((verdict) => verdict.kind), ["group_inactive", "stored", "group_inactive"]);
+  });
+});
+
+Deno.test("insertMessages() answers a resubmission with the first id and charges it once", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    const again = { ...first, id: newId<MessageId>() };
+    const other = { ...first, id: newId<MessageId>(), recipients: [{ address: "two@example.net" }] };
+    assert.deepEqual(await insertMessages(intake, [await withHash(first)], hour), [{ kind: "stored" }]);
+    const verdicts = await insertMessages(intake, [await withHash(again), await withHash(other)], hour);
+    assert.deepEqual(verdicts, [{ kind: "resubmitted", id: first.id, revived: false }, { kind: "stored" }]);
+    const [usage] = await look(ownerUrl, "select messages from usage");
+    assert.equal(usage?.["messages"], 2);
+  });
+});
+
+Deno.test("insertMessages() looks for resubmissions no further back than the window", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    await insertMessages(intake, [await withHash(first)], hour);
+    const verdicts = await insertMessages(
+      intake,
+      [await withHash({ ...first, id: newId<MessageId>() })],
+      -1_000,
+    );
+    assert.deepEqual(verdicts, [{ kind: "stored" }]);
+  });
+});
+
+Deno.test("a given-up message is refunded, and its resubmission revives and charges it", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    await insertMessages(intake, [await withHash(first)], hour);
+    assert.deepEqual([...await markEnqueueFailed(intake.system, [first.id])], [first.id]);
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 0);
+    const verdicts = await insertMessages(
+      intake,
+      [await withHash({ ...first, id: newId<MessageId>() })],
+      hour,
+    );
+    assert.deepEqual(verdicts, [{ kind: "resubmitted", id: first.id, revived: true }]);
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
+    assert.equal((await findStored(intake.system, [first.id])).get(first.id), "queued");
+  });
+});
+
+Deno.test("markEnqueueFailed() leaves alone what a worker has taken", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const message = submissionOf(account);
+    await insertMessages(intake, [{ submission: message, storageRef: "local:s#0+1" }], hour);
+    await look(ownerUrl, `update messages set status = 'processing', claim = 1, claimed_until = now()`);
+    assert.deepEqual([...await markEnqueueFailed(intake.system, [message.id])], []);
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
+  });
+});
+
+Deno.test("an inline body is stored byte for byte", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const inlineBody = Uint8Array.from({ length: 256 }, (_, index) => index);
+    await insertMessages(
+      intake,
+      [{ submission: submissionOf(account), storageRef: "inline", inlineBody }],
+      hour,
+    );
+    const [row] = await look(ownerUrl, "select body from messages");
+    assert.deepEqual(new Uint8Array(row?.["body"] as Uint8Array), inlineBody);
+  });
+});
