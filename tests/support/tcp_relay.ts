@@ -1,0 +1,119 @@
+/** Stands between a client and a server, so that a test can break and mend the way between them. */
+export interface TcpRelay extends AsyncDisposable {
+  /** `127.0.0.1:<port>`, where clients connect. */
+  readonly address: string;
+  readonly port: number;
+  /** Ends every connection and refuses new ones. */
+  cut(): void;
+  /** Takes connections and bytes and passes nothing on. */
+  hang(): void;
+  /** Passes everything on again, what was held back included. */
+  mend(): void;
+}
+
+/** Starts to pass connections on to a server on 127.0.0.1. */
+export function startTcpRelay(serverPort: number): TcpRelay {
+  return new Relay(serverPort);
+}
+
+class Relay implements TcpRelay {
+  readonly address: string;
+  readonly port: number;
+  readonly #serverPort: number;
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #open = new Set<Deno.Conn>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #accepting: Promise<void>;
+  #isCut = false;
+  #gate = Promise.withResolvers<void>();
+
+  constructor(serverPort: number) {
+    this.#serverPort = serverPort;
+    this.port = (this.#listener.addr as Deno.NetAddr).port;
+    this.address = `127.0.0.1:${this.port}`;
+    this.#gate.resolve();
+    this.#accepting = this.#accept();
+  }
+
+  cut(): void {
+    this.#isCut = true;
+    this.#gate.resolve();
+    for (const connection of this.#open) close(connection);
+    this.#open.clear();
+  }
+
+  hang(): void {
+    this.#gate = Promise.withResolvers();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+    this.#gate.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    this.cut();
+    await this.#accepting;
+    await Promise.all(this.#running);
+  }
+
+  async #accept(): Promise<void> {
+    for await (const client of this.#listener) {
+      if (this.#isCut) {
+        close(client);
+        continue;
+      }
+      const pair = this.#pair(client).finally(() => this.#running.delete(pair));
+      this.#running.add(pair);
+    }
+  }
+
+  async #pair(client: Deno.Conn): Promise<void> {
+    this.#open.add(client);
+    try {
+      await this.#gate.promise;
+      const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#serverPort });
+      this.#open.add(server);
+      if (this.#isCut) this.cut();
+      await Promise.all([this.#pass(client, server), this.#pass(server, client)]);
+      this.#open.delete(server);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    } finally {
+      close(client);
+      this.#open.delete(client);
+    }
+  }
+
+  /** Until one side ends, which ends the other. */
+  async #pass(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+    const buffer = new Uint8Array(65536);
+    try {
+      for (let count = await from.read(buffer); count !== null; count = await from.read(buffer)) {
+        await this.#gate.promise;
+        for (let sent = 0; sent < count;) sent += await to.write(buffer.subarray(sent, count));
+      }
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    } finally {
+      close(from);
+      close(to);
+    }
+  }
+}
+
+function close(connection: Deno.Conn): void {
+  try {
+    connection.close();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** What a connection throws that the other side, or the test, has ended. */
+function isGone(error: unknown): boolean {
+  return error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted ||
+    error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe ||
+    error instanceof Deno.errors.ConnectionRefused || error instanceof Deno.errors.NotConnected;
+}
