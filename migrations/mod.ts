@@ -1,5 +1,7 @@
 import rolesUp from "./001_create_roles.up.sql" with { type: "text" };
 import rolesDown from "./001_create_roles.down.sql" with { type: "text" };
+import queueUp from "./002_create_queue.up.sql" with { type: "text" };
+import queueDown from "./002_create_queue.down.sql" with { type: "text" };
 import groupsUp from "./003_create_groups.up.sql" with { type: "text" };
 import groupsDown from "./003_create_groups.down.sql" with { type: "text" };
 import messagesUp from "./004_create_messages.up.sql" with { type: "text" };
@@ -18,6 +20,7 @@ export interface Migration {
 /** Every migration, oldest first; imported as text so that a compiled program carries them. */
 export const migrations: readonly Migration[] = [
   { version: 1, name: "create_roles", up: rolesUp, down: rolesDown },
+  { version: 2, name: "create_queue", up: queueUp, down: queueDown },
   { version: 3, name: "create_groups", up: groupsUp, down: groupsDown },
   { version: 4, name: "create_messages", up: messagesUp, down: messagesDown },
   { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },

@@ -1,0 +1,1 @@
+drop table queue_epoch, queue_delayed, queue_entries;
