@@ -74,6 +74,10 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     `-c statement_timeout=${options.statementTimeoutMs ?? 30_000}`,
     "-c idle_in_transaction_session_timeout=60000",
     "-c TimeZone=UTC",
+    // Every statement of a service finds its rows by an index: a plan that was made and kept while a table was
+    // empty must not go on reading the whole of it once it is full.
+    "-c enable_seqscan=off",
+    "-c jit=off",
   ];
   return {
     connectionString: options.url,
