@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseCidr } from "../network/cidr.ts";
 import { Secret } from "./secret.ts";
 
 /** How a setting's value is read: from the text of a variable or from a YAML value. */
@@ -75,7 +76,7 @@ export function list<Item>(item: SettingType<Item>, min: number, max: number): S
 /** A network such as `10.0.0.0/8`, `fd00::/8` or a single address. */
 export const network: SettingType<string> = read(
   "an address or a network such as 10.0.0.0/8",
-  (value) => isNetwork(value) ? value.toLowerCase() : undefined,
+  (value) => parseCidr(value) === undefined ? undefined : value.toLowerCase(),
 );
 
 function within(value: number | undefined, min: number, max: number): number | undefined {
@@ -109,22 +110,4 @@ export function parseBytes(value: string): number | undefined {
 
 function splitList(value: string): readonly string[] {
   return value.split(",").map((item) => item.trim()).filter((item) => item !== "");
-}
-
-/** Whether a text is an IPv4 or IPv6 address, alone or with a prefix length. */
-export function isNetwork(value: string): boolean {
-  const [address = "", length, ...more] = value.split("/");
-  if (more.length > 0) return false;
-  const bits = isIPv4(address) ? 32 : isIPv6(address) ? 128 : undefined;
-  if (bits === undefined) return false;
-  return length === undefined || (/^\d{1,3}$/.test(length) && Number(length) <= bits);
-}
-
-function isIPv4(address: string): boolean {
-  const parts = address.split(".");
-  return parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
-}
-
-function isIPv6(address: string): boolean {
-  return /^[0-9a-f:.]+$/i.test(address) && address.includes(":") && URL.canParse(`http://[${address}]/`);
 }

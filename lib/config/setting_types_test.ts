@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import {
   bytes,
   duration,
-  isNetwork,
   list,
+  network,
   oneOf,
   parseBytes,
   parseDuration,
@@ -41,9 +41,9 @@ Deno.test("parseBytes() tells powers of 1000 from powers of 1024", () => {
   for (const text of ["", "MB", "1.5MB", "-1", "1iB", "1PB"]) assert.equal(parseBytes(text), undefined, text);
 });
 
-Deno.test("isNetwork() takes addresses and networks of both families", () => {
+Deno.test("network takes addresses and networks of both families", () => {
   for (const right of ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8", "::ffff:10.0.0.1", "0.0.0.0/0"]) {
-    assert.equal(isNetwork(right), true, right);
+    assert.equal(network.parse(right), right);
   }
   for (
     const wrong of [
@@ -57,7 +57,7 @@ Deno.test("isNetwork() takes addresses and networks of both families", () => {
       "01.2.3.4",
     ]
   ) {
-    assert.equal(isNetwork(wrong), false, wrong);
+    assert.equal(network.safeParse(wrong).success, false, wrong);
   }
 });
 

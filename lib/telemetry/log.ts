@@ -14,7 +14,7 @@ export interface LogOptions {
   readonly instance: number;
   readonly level: LogLevel;
   readonly format: "json" | "text";
-  readonly output: "stdout" | "file";
+  readonly output: "stdout" | "file" | "cloudwatch";
   readonly filePath: string;
   readonly maxSizeMb: number;
   /** Files kept, the current one included. */
@@ -29,6 +29,9 @@ const maxWaitingBytes = 16 * 1024 * 1024;
 
 /** Opens the log of one process. Lines are written as they come, in batches while a write is in flight. */
 export async function openLog(options: LogOptions): Promise<OpenedLog> {
+  if (options.output === "cloudwatch") {
+    throw new Error("Cannot open the log: cloudwatch is not available yet");
+  }
   const stream = options.output === "file"
     ? await openRotatingFile({ ...options, maxWaitingBytes })
     : pino.destination({ dest: 1, sync: false, maxLength: maxWaitingBytes });

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { hashApiKey, issueApiKey, looksLikeApiKey } from "./api_key.ts";
+
+Deno.test("issueApiKey() makes keys that look like keys, all different, with prefix and SHA-256", async () => {
+  const keys = new Set<string>();
+  for (let n = 0; n < 200; n++) {
+    const { key, prefix, hash } = await issueApiKey();
+    assert.equal(looksLikeApiKey(key), true, key);
+    assert.equal(key.length, 55);
+    assert.equal(key.slice(3, 11), prefix);
+    assert.deepEqual(hash, new Uint8Array(createHash("sha256").update(key).digest()));
+    keys.add(key);
+  }
+  assert.equal(keys.size, 200);
+});
+
+Deno.test("hashApiKey() is the same for the same key", async () => {
+  const { key, hash } = await issueApiKey();
+  assert.deepEqual(await hashApiKey(key), hash);
+});
+
+Deno.test("looksLikeApiKey() takes passwords, tokens and cut keys for none", async () => {
+  const { key } = await issueApiKey();
+  const others = [
+    "",
+    "dev",
+    "sp_",
+    key.slice(0, -1),
+    `${key}A`,
+    ` ${key}`,
+    `${key}\n`,
+    key.replace("sp_", "sk_"),
+    "a.b.c",
+  ];
+  for (const other of others) assert.equal(looksLikeApiKey(other), false, other);
+});
