@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { openSession } from "../../lib/postgres/database.ts";
+import { newKeyText, parseKeys, unseal } from "../../lib/secrets/seal.ts";
+import { sealingContext } from "../../lib/providers/providers_table.ts";
+import { verifyPassword } from "../../lib/users/password.ts";
+import type { GroupId, ProviderId } from "../../lib/ids.ts";
+import { type TestDatabase, testDatabase } from "../support/postgres.ts";
+import { runProgram } from "../support/run_program.ts";
+
+const keys = newKeyText("test");
+
+function seed(database: TestDatabase, ...args: readonly string[]) {
+  return runProgram("seed", args, {
+    SMTP_PROXY_DATABASE_URL: database.urlFor("smtp_proxy_admin"),
+    SMTP_PROXY_SECRETS_KEYS: keys,
+  });
+}
+
+function relay(port: number, name: string, password?: string): string {
+  const login = password === undefined ? {} : { username: "u", password };
+  return JSON.stringify({
+    name,
+    provider_type: "smtp",
+    smtp_config: { host: "127.0.0.1", port, tls: "none", ...login },
+  });
+}
+
+Deno.test("seed creates the dev group with its SMTP account, once", async () => {
+  await using database = await testDatabase();
+  for (let run = 1; run <= 2; run++) assert.equal((await seed(database)).code, 0);
+  await using session = await openSession({ url: database.ownerUrl });
+  const rows = await session.run(`
+    select g.name, g.group_type, g.monthly_limit, g.allowed_domains as group_domains, u.username, u.account_type,
+      u.allowed_domains, u.password_hash from groups g join group_members m on m.group_id = g.id
+      join users u on u.id = m.user_id`);
+  assert.equal(rows.length, 1);
+  const { password_hash: hash, ...row } = rows[0] ?? {};
+  assert.deepEqual(row, {
+    name: "dev-company",
+    "group_type": "company",
+    "monthly_limit": 0,
+    "group_domains": ["example.com"],
+    username: "dev",
+    "account_type": "smtp",
+    "allowed_domains": ["example.com"],
+  });
+  assert.equal(await verifyPassword("dev", String(hash)), true);
+});
+
+Deno.test("seed --provider makes the group's provider, and replaces it, also under another name", async () => {
+  await using database = await testDatabase();
+  assert.equal((await seed(database, "--provider", relay(2526, "sink"))).code, 0);
+  assert.equal((await seed(database, `--provider=${relay(2527, "sink")}`)).code, 0);
+  assert.equal((await seed(database, "--provider", relay(2528, "other", "hush"))).code, 0);
+  await using session = await openSession({ url: database.ownerUrl });
+  const rows = await session.run("select * from esp_providers");
+  assert.equal(rows.length, 1);
+  const row = rows[0] ?? {};
+  assert.equal(row["name"], "other");
+  assert.deepEqual(row["settings"], { host: "127.0.0.1", port: 2528, tls: "none", username: "u" });
+  const sealed = { keyId: String(row["key_id"]), bytes: row["secrets"] as Uint8Array };
+  const owner = sealingContext(row["group_id"] as GroupId, row["id"] as ProviderId);
+  assert.deepEqual(JSON.parse(await unseal(sealed, owner, await parseKeys(keys) ?? [])), {
+    password: "hush",
+  });
+});
+
+Deno.test("seed refuses a provider it does not understand and creates nothing", async () => {
+  await using database = await testDatabase();
+  const { code, stderr } = await seed(database, "--provider", '{"name":"x","provider_type":"pigeon"}');
+  assert.equal(code, 1);
+  assert.match(stderr, /there is no provider_type "pigeon"/);
+  await using session = await openSession({ url: database.ownerUrl });
+  assert.deepEqual(await session.run("select id from groups"), []);
+});
