@@ -1,12 +1,22 @@
+import { createHash } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
 import type { Body } from "./body.ts";
+import { memoryBody } from "./memory_body.ts";
 import type { BodyLabel } from "./message_store.ts";
+import { fullOr } from "./room.ts";
+import { headerSize } from "./segment_format.ts";
+import { createPart, type Part, removeStaleParts } from "./spool_folder.ts";
+import { SpooledBody } from "./spooled_body.ts";
+import { diskFiles, type StoreFiles } from "./store_files.ts";
 
 /** Where bodies go while they arrive. */
 export interface SpoolOptions {
-  /** On the same file system as the local store: see `spoolDirectory`. */
+  /** On the same file system as the local store: see `spoolFolder`. */
   readonly directory: string;
   /** Bytes a body may have in memory before it goes to a file; 256 KiB when not given. */
   readonly memoryLimit?: number;
+  /** The file system to write with; the real one when not given. */
+  readonly files?: StoreFiles;
 }
 
 /** Takes one body while it arrives and hashes it on the way; ends with `finish` or `abort`. */
@@ -24,6 +34,161 @@ export interface BodyWriter {
 
 /** Receives bodies: small ones in memory, large ones straight into the file they may stay in (ruling 3.2). */
 export interface Spool extends AsyncDisposable {
+  /** The most memory, in bytes, that a body of a size takes while it arrives. */
+  memoryFor(size: number): number;
   /** The label only reserves the room of a header, so that a local store can adopt the file as it is. */
   begin(label: BodyLabel): BodyWriter;
+}
+
+/** Opens the folder, and removes what dead processes left there: files nobody has written to for an hour. */
+export async function openSpool(
+  { directory, memoryLimit = 256 << 10, files = diskFiles }: SpoolOptions,
+): Promise<Spool> {
+  await mkdir(directory, { recursive: true, mode: 0o770 });
+  await removeStaleParts(directory);
+  const open = new Set<Writer>();
+  return {
+    memoryFor: (size) => size <= memoryLimit ? size : 2 * memoryLimit,
+    begin(label) {
+      const create = () => createPart(directory, files);
+      const writer = new Writer(create, memoryLimit, headerSize(label), () => open.delete(writer));
+      open.add(writer);
+      return writer;
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...open].map((writer) => writer.abort()));
+    },
+  };
+}
+
+/** Fills one buffer; beyond the memory limit it fills a second one while the first is written out. */
+class Writer implements BodyWriter {
+  readonly #create: () => Promise<Part>;
+  readonly #limit: number;
+  readonly #headerSize: number;
+  readonly #onEnd: () => void;
+  readonly #hash = createHash("sha256");
+  #size = 0;
+  #buffer: Uint8Array<ArrayBuffer>;
+  #filled = 0;
+  #spare: Uint8Array<ArrayBuffer> | undefined;
+  #part: Part | undefined;
+  #position: number;
+  /** The caller's write that has not ended. */
+  #taking: Promise<void> | undefined;
+  /** The buffer on its way to the disk; never rejects. */
+  #writing: Promise<void> = Promise.resolve();
+  #failure: { readonly error: unknown } | undefined;
+  #ended = false;
+
+  constructor(create: () => Promise<Part>, limit: number, headerSize: number, onEnd: () => void) {
+    this.#create = create;
+    this.#limit = limit;
+    this.#headerSize = this.#position = headerSize;
+    this.#onEnd = onEnd;
+    this.#buffer = new Uint8Array(Math.min(4096, limit));
+  }
+
+  write(chunk: Uint8Array): Promise<void> | undefined {
+    if (this.#ended || this.#taking) {
+      throw new Error(
+        `Cannot write to a body: ${this.#ended ? "it has ended" : "the last write has not ended"}`,
+      );
+    }
+    this.#hash.update(chunk);
+    this.#size += chunk.length;
+    if (this.#filled + chunk.length > this.#buffer.length && this.#size <= this.#limit) this.#grow();
+    if (this.#filled + chunk.length <= this.#buffer.length) {
+      this.#put(chunk);
+      return undefined;
+    }
+    this.#taking = this.#take(chunk).finally(() => this.#taking = undefined);
+    return this.#taking;
+  }
+
+  async finish(): Promise<Body> {
+    if (this.#ended || this.#taking) throw new Error("Cannot finish a body: a write or its end came before");
+    this.#ended = true;
+    try {
+      const inMemory = this.#size <= this.#limit;
+      if (!inMemory) await this.#flush();
+      await this.#writing;
+      if (this.#failure) throw this.#failure.error;
+      const sha256 = this.#hash.digest();
+      if (inMemory || !this.#part) return memoryBody(this.#buffer.subarray(0, this.#size), sha256);
+      return new SpooledBody(this.#part, this.#headerSize, this.#size, sha256);
+    } catch (error) {
+      await this.#drop();
+      throw fullOr(error);
+    } finally {
+      this.#onEnd();
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    // Its failure is told to the writer's caller; here only its end counts.
+    await Promise.allSettled([this.#taking]);
+    await this.#drop();
+    this.#onEnd();
+  }
+
+  #grow(): void {
+    let capacity = this.#buffer.length;
+    while (capacity < this.#size) capacity *= 2;
+    const larger = new Uint8Array(Math.min(capacity, this.#limit));
+    larger.set(this.#buffer.subarray(0, this.#filled));
+    this.#buffer = larger;
+  }
+
+  #put(part: Uint8Array): void {
+    this.#buffer.set(part, this.#filled);
+    this.#filled += part.length;
+  }
+
+  async #take(chunk: Uint8Array): Promise<void> {
+    if (this.#buffer.length < this.#limit) {
+      const whole = new Uint8Array(this.#limit);
+      whole.set(this.#buffer.subarray(0, this.#filled));
+      this.#buffer = whole;
+    }
+    for (let at = 0; at < chunk.length;) {
+      if (this.#filled === this.#buffer.length) await this.#flush();
+      const part = chunk.subarray(at, at + this.#buffer.length - this.#filled);
+      this.#put(part);
+      at += part.length;
+    }
+  }
+
+  /** Sends the buffer on its way once the one before has arrived; the buffer that comes back is empty. */
+  async #flush(): Promise<void> {
+    await this.#writing;
+    if (this.#failure) throw fullOr(this.#failure.error);
+    const full = this.#buffer.subarray(0, this.#filled);
+    const next = this.#spare ?? new Uint8Array(this.#buffer.length);
+    this.#spare = this.#buffer;
+    this.#buffer = next;
+    this.#filled = 0;
+    this.#writing = this.#writeOut(full, this.#position);
+    this.#position += full.length;
+  }
+
+  async #writeOut(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      if (this.#failure) return;
+      this.#part ??= await this.#create();
+      await this.#part.file.write(bytes, position);
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+  }
+
+  async #drop(): Promise<void> {
+    await this.#writing;
+    if (!this.#part) return;
+    // Closed or not, and whatever else is wrong with it: it goes.
+    await Promise.allSettled([this.#part.file.close()]);
+    await rm(this.#part.path, { force: true });
+  }
 }

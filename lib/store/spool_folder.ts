@@ -1,0 +1,36 @@
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type MessageId, newId } from "../ids.ts";
+import { codeOf } from "./room.ts";
+import type { StoreFile, StoreFiles } from "./store_files.ts";
+
+/** A file that will be a segment once it is whole. */
+export interface Part {
+  readonly path: string;
+  readonly file: StoreFile;
+}
+
+/** The folder for arriving bodies that lies beside the segments of a local store, on the same file system. */
+export function spoolFolder(storePath: string): string {
+  return join(storePath, "spool");
+}
+
+/** A new file for a body that arrives. */
+export async function createPart(folder: string, files: StoreFiles): Promise<Part> {
+  const path = join(folder, `${newId<MessageId>()}.part`);
+  return { path, file: await files.create(path) };
+}
+
+/** Removes what dead processes left in the folder: files that nobody has written to for an hour. */
+export async function removeStaleParts(folder: string, nowMs = Date.now()): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.endsWith(".part")) continue;
+    const path = join(folder, name);
+    try {
+      if ((await stat(path)).mtimeMs < nowMs - 3_600_000) await rm(path, { force: true });
+    } catch (error) {
+      // Adopted or removed by its owner meanwhile.
+      if (codeOf(error) !== "ENOENT") throw error;
+    }
+  }
+}
