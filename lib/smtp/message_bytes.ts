@@ -26,9 +26,6 @@ export interface WirePiece {
 const wholeLimit = 256 * 1024;
 /** Longest header section that is looked through. */
 const headerLimit = 1024 * 1024;
-const lineFeed = 10;
-const carriageReturn = 13;
-const dot = 46;
 
 /** Reads a body's header section, leaves out the named fields (lower case) and keeps every other byte. */
 export async function outgoingMessage(body: Body, dropped: ReadonlySet<string>): Promise<OutgoingMessage> {
@@ -102,7 +99,7 @@ async function readHead(body: Body): Promise<Uint8Array> {
 
 /** Length of the header section with its empty line; undefined when no empty line is there. */
 function headerLength(bytes: Uint8Array): number | undefined {
-  if (bytes[0] === carriageReturn && bytes[1] === lineFeed) return 2;
+  if (bytes[0] === 13 && bytes[1] === 10) return 2;
   const end = asBuffer(bytes).indexOf("\r\n\r\n", 0, "latin1");
   return end < 0 ? undefined : end + 4;
 }
@@ -122,51 +119,31 @@ function fieldName(field: string): string {
 
 /** Doubles dots at line beginnings over pieces of any size; fails with `bare_line_ending` where CR or LF stand alone. */
 export class DotStuffer {
-  #last = lineFeed;
+  /** What came before and decides about the next byte: a line end, a CR alone, or nothing of note. */
+  #before: "\r\n" | "\r" | "" = "\r\n";
 
   /** The piece with its dots doubled; the piece itself when there is nothing to double. */
   push(piece: Uint8Array): Uint8Array {
-    const dots: number[] = [];
-    let last = this.#last;
-    let isFirst = last === lineFeed;
-    for (let index = 0; index < piece.length; index++) {
-      const byte = piece[index] ?? 0;
-      if (byte === lineFeed) {
-        if (last !== carriageReturn) throw bareLineEnding("LF");
-        isFirst = true;
-      } else {
-        if (last === carriageReturn) throw bareLineEnding("CR");
-        if (isFirst && byte === dot) dots.push(index);
-        isFirst = false;
-      }
-      last = byte;
-    }
-    this.#last = last;
-    return dots.length === 0 ? piece : doubled(piece, dots);
+    // Regular expressions over a string of bytes are several times as fast as a loop over the bytes.
+    const text = this.#before + asBuffer(piece).toString("latin1");
+    const found = bareLineEnding.exec(text);
+    if (found !== null) throw bareFailure(found[0] === "\n" ? "LF" : "CR");
+    const skip = this.#before.length;
+    this.#before = text.endsWith("\n") ? "\r\n" : text.endsWith("\r") ? "\r" : "";
+    return text.includes("\n.") ? Buffer.from(text.replaceAll("\n.", "\n..").slice(skip), "latin1") : piece;
   }
 
   /** What ends the message: a line end when the last line has none, then the line with the dot. */
   end(): Uint8Array {
-    if (this.#last === carriageReturn) throw bareLineEnding("CR");
-    return Buffer.from(this.#last === lineFeed ? ".\r\n" : "\r\n.\r\n", "latin1");
+    if (this.#before === "\r") throw bareFailure("CR");
+    return Buffer.from(this.#before === "" ? "\r\n.\r\n" : ".\r\n", "latin1");
   }
 }
 
-function doubled(piece: Uint8Array, dots: readonly number[]): Uint8Array {
-  const result = new Uint8Array(piece.length + dots.length);
-  let from = 0;
-  let to = 0;
-  for (const at of dots) {
-    result.set(piece.subarray(from, at), to);
-    to += at - from;
-    result[to++] = dot;
-    from = at;
-  }
-  result.set(piece.subarray(from), to);
-  return result;
-}
+/** A CR without LF, unless the piece ends there, or an LF without CR. */
+const bareLineEnding = /\r(?!\n|$)|(?<!\r)\n/;
 
-function bareLineEnding(which: string): SmtpFailure {
+function bareFailure(which: string): SmtpFailure {
   // A receiver that takes a lone CR or LF for a line end could be made to see a second message.
   return new SmtpFailure(
     "bare_line_ending",

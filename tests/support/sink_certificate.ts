@@ -1,0 +1,21 @@
+/** A self-signed certificate for `localhost` and 127.0.0.1, for tests alone; valid until 2126. */
+export const sinkCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIUdYafpvBzmQ+XpBEyr4mQFyxaUuAwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjIxNDAzOVoYDzIxMjYxMDI5
+MjE0MDM5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARbMmB13juwMXlOrF8GGKAu60fBHx4us4jlfLolovLzJtBmM/x3nnMS
+MjAH60DbaDDXdHYvdxP6w/s/jY4Ba5qVo28wbTAdBgNVHQ4EFgQUfj+4V9ab6coJ
+IwpklwpbEJqwp5cwHwYDVR0jBBgwFoAUfj+4V9ab6coJIwpklwpbEJqwp5cwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDRwAwRAIgJ/sQQ8bze4/QkjldmSg6NH9BiVKotA7rZA8TRrZG4I8CIFl+
+SGovZskxt79Ezpcam4tCK8HQhPXdK7oIdWYZqpsw
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQglHUxUhMLKS4o+pOo
+BgtwNV0eo2thhKOCZ0Zn8hA8cX2hRANCAARbMmB13juwMXlOrF8GGKAu60fBHx4u
+s4jlfLolovLzJtBmM/x3nnMSMjAH60DbaDDXdHYvdxP6w/s/jY4Ba5qV
+-----END PRIVATE KEY-----
+`,
+} as const;
