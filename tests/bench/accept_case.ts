@@ -1,22 +1,9 @@
 import { runToJson } from "./child.ts";
+import type { Load } from "./load_kinds.ts";
 import type { LoadReport } from "./load_tally.ts";
 import { ProcessWatch } from "./measure.ts";
 import { medianOf, type Result, sumOfErrors, valuesOf } from "./result.ts";
 import type { Target } from "./target.ts";
-
-/** A kind of load that servers are compared under; all use 20 sessions. */
-export interface Load {
-  readonly name: "k100" | "k1" | "m1";
-  readonly messagesPerConnection: number;
-  readonly size: number;
-}
-
-/** 10 KiB at 100 messages a connection, 10 KiB at one, 1 MiB at 20. */
-export const loads: readonly Load[] = [
-  { name: "k100", messagesPerConnection: 100, size: 10_240 },
-  { name: "k1", messagesPerConnection: 1, size: 10_240 },
-  { name: "m1", messagesPerConnection: 20, size: 1_048_576 },
-];
 
 interface Run {
   readonly report: LoadReport;

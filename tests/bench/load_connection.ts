@@ -27,7 +27,11 @@ interface Waiter {
   readonly reject: (error: ConnectionLost) => void;
 }
 
-type Target = Pick<LoadOptions, "host" | "port" | "tls" | "user" | "password">;
+/** Where to connect and as whom. */
+export interface Destination extends Pick<LoadOptions, "host" | "port" | "tls" | "user" | "password"> {
+  /** The address to connect from, when it matters. */
+  readonly localAddress?: string;
+}
 
 // Building a context costs more than a handshake; every connection may share one.
 const secureContext = createSecureContext();
@@ -46,8 +50,13 @@ export class LoadConnection {
   }
 
   /** Connects, greets, and where asked negotiates TLS and logs in. */
-  static async open(target: Target): Promise<LoadConnection> {
-    const plain = connectTcp({ host: target.host, port: target.port, noDelay: true });
+  static async open(target: Destination): Promise<LoadConnection> {
+    const plain = connectTcp({
+      host: target.host,
+      port: target.port,
+      noDelay: true,
+      ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
+    });
     const connection = new LoadConnection(target.tls === "implicit" ? encrypt(plain) : plain);
     try {
       await connection.#introduce(target);
@@ -88,6 +97,13 @@ export class LoadConnection {
     });
   }
 
+  /** Writes bytes and resolves when the kernel has them, so that nothing is written together with what follows. */
+  writeAlone(bytes: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => error ? reject(this.#lost ?? error) : resolve());
+    });
+  }
+
   /** Says goodbye and waits for the answer, as a polite client does before it closes. */
   async quit(): Promise<void> {
     await this.command("QUIT\r\n");
@@ -100,7 +116,7 @@ export class LoadConnection {
     this.#socket.destroy();
   }
 
-  async #introduce({ tls, user, password }: Target): Promise<void> {
+  async #introduce({ tls, user, password }: Destination): Promise<void> {
     await this.#demand(this.reply());
     await this.#demand(this.command("EHLO bench.example.com\r\n"));
     if (tls === "starttls") {

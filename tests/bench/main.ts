@@ -1,11 +1,12 @@
 // `deno task bench [case...]`: measures the product beside a bare smtp-server and Postfix, in one run on one
 // machine with one load generator. One JSON line for each result on standard output, the bars on standard error.
 import { writeSync } from "node:fs";
-import { compareServers, loads } from "./accept_case.ts";
+import { compareServers } from "./accept_case.ts";
+import { loads } from "./load_kinds.ts";
 import { openBareServer } from "./bare_target.ts";
 import { barsOf, tableOf } from "./bars.ts";
 import { type BenchOptions, parseBenchOptions } from "./bench_options.ts";
-import { makeCertificate } from "./certificate.ts";
+import { writeCertificate } from "./certificate.ts";
 import { openPostfix, whyNoPostfix } from "./postfix.ts";
 import { startChild } from "./child.ts";
 import type { Result } from "./result.ts";
@@ -41,7 +42,7 @@ await Deno.mkdir(options.data, { recursive: true });
 const folder = await Deno.makeTempDir({ dir: await Deno.realPath(options.data), prefix: "run-" });
 await Deno.chmod(folder, 0o755);
 try {
-  const certificate = await makeCertificate(folder);
+  const certificate = await writeCertificate(folder);
   const results: Result[] = [];
   for (const name of options.cases) {
     const cases = { accept };
