@@ -1,0 +1,189 @@
+import { domainToASCII } from "node:url";
+import { parseAddress } from "../network/cidr.ts";
+
+/** One mail address taken apart. */
+export interface Mailbox {
+  /** As given, quotes included. */
+  readonly local: string;
+  /** Lower-case A-labels, or an address literal in brackets. */
+  readonly domain: string;
+  /** `local@domain`. */
+  readonly address: string;
+  /** A part of it, as given, is not ASCII, so that it needs SMTPUTF8 (RFC 6531). */
+  readonly isInternational: boolean;
+}
+
+/** RFC 5321 4.5.3.1: a path of 256 octets less its angle brackets. */
+const longestAddress = 254;
+const atom =
+  /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\u{10ffff}-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\u{10ffff}-]+)*$/u;
+const quoted = /^"([\x20\x21\x23-\x5b\x5d-\x7e\u00a0-\u{10ffff}]|\\[\x20-\x7e])*"$/u;
+/** Characters that make one address look like another, and C1 controls. */
+const deceptive = /[\u0080-\u009f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff\ufffd]/;
+
+/** `local@domain` (RFC 5321 section 4.1.2, without angle brackets); undefined when it is not one. */
+export function parseMailbox(text: string): Mailbox | undefined {
+  if (text.length > longestAddress || deceptive.test(text)) return undefined;
+  const at = text.lastIndexOf("@");
+  if (at < 1) return undefined;
+  const local = text.slice(0, at);
+  const given = text.slice(at + 1);
+  if (local.length > 64 || !(atom.test(local) || quoted.test(local))) return undefined;
+  const domain = given.startsWith("[") ? normalLiteral(given) : normalDomain(given);
+  if (domain === undefined) return undefined;
+  const address = `${local}@${domain}`;
+  if (new TextEncoder().encode(address).length > longestAddress) return undefined;
+  // deno-lint-ignore no-control-regex -- ASCII is a range that begins with controls
+  return { local, domain, address, isInternational: !/^[\x00-\x7f]*$/.test(text) };
+}
+
+/** A domain name as lower-case A-labels, so that two spellings compare equal; undefined when it is none. */
+export function normalDomain(text: string): string | undefined {
+  if (text === "" || text.length > 253) return undefined;
+  if (isPlainDomain(text)) return text;
+  if (/[\s%/\\?#@:[\]]/.test(text)) return undefined;
+  const ascii = domainToASCII(text).toLowerCase();
+  // The URL standard reads names such as 0x7f.1 as IPv4 addresses; a mail domain is never a bare address.
+  return isPlainDomain(ascii) ? ascii : undefined;
+}
+
+function isPlainDomain(text: string): boolean {
+  return text.length <= 253 &&
+    /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/.test(text) &&
+    !/(^|\.)\d+$/.test(text);
+}
+
+function normalLiteral(text: string): string | undefined {
+  const inner = /^\[(IPv6:)?([0-9a-fA-F:.]+)\]$/i.exec(text);
+  const address = inner?.[2];
+  if (address === undefined || parseAddress(address) === undefined) return undefined;
+  const isIpv6 = address.includes(":");
+  return isIpv6 === (inner?.[1] !== undefined)
+    ? `[${isIpv6 ? "IPv6:" : ""}${address.toLowerCase()}]`
+    : undefined;
+}
+
+/** The addresses of an address list such as From (RFC 5322 section 3.4); undefined when it cannot be read for certain. */
+export function parseAddressList(text: string, limit = 100): readonly Mailbox[] | undefined {
+  const found: Mailbox[] = [];
+  const reader = new ListReader(text);
+  for (let entry = reader.next(); entry !== "end"; entry = reader.next()) {
+    if (entry === "broken") return undefined;
+    const mailbox = parseMailbox(entry);
+    if (mailbox === undefined || found.length === limit) return undefined;
+    found.push(mailbox);
+  }
+  return found;
+}
+
+/** Reads one address after another; whatever is ambiguous is broken, because readers of mail would differ about it. */
+class ListReader {
+  readonly #text: string;
+  #at = 0;
+  #inGroup = false;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  next(): string {
+    let bare = "";
+    let angled: string | undefined;
+    while (this.#at < this.#text.length) {
+      const character = this.#text.charAt(this.#at);
+      if (character === "," || (character === ";" && this.#inGroup)) {
+        this.#at++;
+        if (character === ";") this.#inGroup = false;
+        if (angled === undefined && bare.trim() === "") continue;
+        return this.#entry(bare, angled);
+      }
+      if (character === ":") {
+        if (this.#inGroup || angled !== undefined || bare.includes("@")) return "broken";
+        this.#inGroup = true;
+        this.#at++;
+        bare = "";
+      } else if (character === "(") {
+        if (!this.#skipComment()) return "broken";
+        bare += " ";
+      } else if (character === '"') {
+        const string = this.#quotedString();
+        if (string === undefined || angled !== undefined) return "broken";
+        bare += string;
+      } else if (character === "<") {
+        angled = angled === undefined ? this.#angled() : undefined;
+        if (angled === undefined) return "broken";
+      } else if (character === ">" || character === ";") {
+        return "broken";
+      } else {
+        if (angled !== undefined && character.trim() !== "") return "broken";
+        bare += character;
+        this.#at++;
+      }
+    }
+    if (this.#inGroup) return "broken";
+    return angled === undefined && bare.trim() === "" ? "end" : this.#entry(bare, angled);
+  }
+
+  #entry(bare: string, angled: string | undefined): string {
+    return angled ?? withoutSpaces(bare);
+  }
+
+  #skipComment(): boolean {
+    let depth = 0;
+    for (; this.#at < this.#text.length; this.#at++) {
+      const character = this.#text.charAt(this.#at);
+      if (character === "\\") this.#at++;
+      else if (character === "(") depth++;
+      else if (character === ")" && --depth === 0) {
+        this.#at++;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #quotedString(): string | undefined {
+    const start = this.#at;
+    for (this.#at++; this.#at < this.#text.length; this.#at++) {
+      const character = this.#text.charAt(this.#at);
+      if (character === "\\") this.#at++;
+      else if (character === '"') return this.#text.slice(start, ++this.#at);
+    }
+    return undefined;
+  }
+
+  #angled(): string | undefined {
+    let address = "";
+    for (this.#at++; this.#at < this.#text.length;) {
+      const character = this.#text.charAt(this.#at);
+      if (character === ">") {
+        this.#at++;
+        return withoutRoute(withoutSpaces(address));
+      }
+      if (character === "<") return undefined;
+      if (character === '"') {
+        const string = this.#quotedString();
+        if (string === undefined) return undefined;
+        address += string;
+      } else if (character === "(") {
+        if (!this.#skipComment()) return undefined;
+        address += " ";
+      } else {
+        address += character;
+        this.#at++;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Drops an obsolete source route: `@a,@b:c@d` is `c@d` (RFC 5322 section 4.4). */
+function withoutRoute(address: string): string {
+  const route = /^@[^":]*:/.exec(address);
+  return route === null ? address : address.slice(route[0].length);
+}
+
+/** Removes folding white space around the parts; white space within an atom stays and makes the address invalid. */
+function withoutSpaces(text: string): string {
+  return text.trim().replace(/\s*@\s*(?=[^"]*$)/, "@").replace(/\s*\.\s*(?=[^"]*$)/g, ".");
+}

@@ -1,0 +1,58 @@
+import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
+import type { Submission } from "../../lib/messages/message.ts";
+import type { BodyLabel } from "../../lib/store/message_store.ts";
+import type { BodyWriter } from "../../lib/store/spool.ts";
+
+/** What takes messages in: memory, store, rows and doorbell behind one door. */
+export interface Intake {
+  /** Throws a Refusal when nothing can be accepted now (queue down, disk full, this group's quota reached). */
+  ready(identity: Identity): Promise<void> | void;
+  /** Memory for one body; waits at most a minute, then Refusal("body_memory_full"). */
+  reserveMemory(declaredSize: number | undefined, signal: AbortSignal): Promise<Disposable>;
+  /** Receives one body; write() answers a promise only when the caller must wait. */
+  begin(label: BodyLabel): BodyWriter;
+  /** Durable when it resolves; throws Refusal. The id may be another's: a resubmission answers the first one's. */
+  accept(submission: Submission): Promise<MessageId>;
+}
+
+/** Who authenticated, and the revision of their credentials at that moment. */
+export interface Identity {
+  readonly user: UserId;
+  readonly group: GroupId;
+  readonly username: string;
+  /** Differs from the policy's as soon as a credential of the account has changed. */
+  readonly revision: string;
+}
+
+/** What an account may send now, read anew for each message. */
+export interface AccountPolicy {
+  readonly revision: string;
+  readonly isSuspended: boolean;
+  /** Domains, `*.domain` or `*`; undefined when the stored list is corrupt, which allows none. */
+  readonly allowedDomains: readonly string[] | undefined;
+  /** The group's list, within which the account's must lie. */
+  readonly groupDomains: readonly string[] | undefined;
+  /** What becomes of bare CR and LF; refused unless the account says otherwise. */
+  readonly lineEndings: "refuse" | "repair";
+}
+
+/** Who may come in and what they may do. */
+export interface Gate {
+  /** Throws Refusal: credentials_wrong, credentials_throttled or credentials_unavailable. */
+  authenticate(username: string, password: string, address: string): Promise<Identity>;
+  /** Undefined when the account is gone; throws Refusal("database_down") when that cannot be known. */
+  policyOf(user: UserId): Promise<AccountPolicy | undefined>;
+  /** The identity's credentials are no longer what they were: the next login verifies them anew. */
+  forget(identity: Identity): void;
+}
+
+/** What is counted, as plain functions; none of them may throw. */
+export interface Observer {
+  connection(result: "accepted" | "rejected", reason?: string): void;
+  session(change: "opened" | "closed"): void;
+  login(result: "success" | "failure"): void;
+  /** One reply of 4yz or 5yz; `reason` is a refusal code or a row of `protocolReplies`. */
+  refused(reason: string): void;
+  /** One 250 after DATA, with milliseconds from the end mark to the reply. */
+  accepted(bytes: number, ms: number): void;
+}

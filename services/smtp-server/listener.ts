@@ -1,0 +1,385 @@
+import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import { SMTPServer } from "smtp-server";
+import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
+import type { Cidr } from "../../lib/network/cidr.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import { type ConnectionLimits, Conversation, type Wire } from "./conversation.ts";
+import { type Front, openFront, type Origin, SocketCounter } from "./front.ts";
+import { Input } from "./input.ts";
+import type { Observer } from "./intake.ts";
+import { correctedReply } from "./replies.ts";
+import { type Client, Session, type SessionParts } from "./session.ts";
+
+/** How a port is protected: STARTTLS on demand (and before AUTH), TLS from the first byte, or not at all. */
+export type TlsMode = "starttls" | "implicit" | "none";
+
+/** A port to listen on; 0 takes any that is free. */
+export interface PortOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsMode;
+}
+
+/** PEM texts. */
+export interface Certificate {
+  readonly key: string;
+  readonly cert: string;
+}
+
+/** Everything the listener needs; no part of the configuration as such. */
+export interface ListenerOptions {
+  readonly ports: readonly PortOptions[];
+  /** Needed by every port that is not `none`. */
+  readonly certificate?: Certificate;
+  readonly session: SessionParts;
+  readonly limits: ConnectionLimits;
+  readonly trustedProxies: readonly Cidr[];
+  readonly reusePort?: boolean;
+  readonly observer: Observer;
+  readonly log: Log;
+}
+
+/** The open ports and their sessions. */
+export interface Listener extends AsyncDisposable {
+  /** The ports in the order of the options, with the numbers they got. */
+  readonly ports: readonly number[];
+  /** Sockets open now, those included that have not said EHLO. */
+  readonly connections: number;
+  /** New TLS sessions use it; those that exist go on. */
+  useCertificate(certificate: Certificate): void;
+  /** Stops accepting, tells idle sessions 421, lets transactions finish, ends what is left at the limit. */
+  close(limitMs: number): Promise<void>;
+}
+
+/** Opens the ports; rejects when one of them cannot be had. */
+export async function openListener(options: ListenerOptions): Promise<Listener> {
+  const hall = new Hall(options);
+  const fronts: Front[] = [];
+  try {
+    for (const port of options.ports) fronts.push(await hall.open(port));
+  } catch (error) {
+    await Promise.all(fronts.map((front) => front[Symbol.asyncDispose]()));
+    await hall.close(0);
+    throw error;
+  }
+  async function close(limitMs: number): Promise<void> {
+    const closed = fronts.map((front) => front[Symbol.asyncDispose]());
+    await hall.close(limitMs);
+    await Promise.all(closed);
+  }
+  return {
+    ports: fronts.map((front) => front.port),
+    get connections() {
+      return hall.counter.size;
+    },
+    useCertificate: (certificate) => hall.useCertificate(certificate),
+    close,
+    [Symbol.asyncDispose]: () => close(0),
+  };
+}
+
+/** What all connections of a process have in common. */
+class Hall {
+  readonly options: ListenerOptions;
+  readonly counter: SocketCounter;
+  readonly connections = new Set<Connection>();
+  /** Work that goes on after its connection, such as removing a spool file. */
+  readonly pending = new Set<Promise<void>>();
+  readonly #servers: SMTPServer[] = [];
+  readonly #timer: ReturnType<typeof setInterval>;
+  isStopping = false;
+  #emptied: (() => void) | undefined;
+
+  constructor(options: ListenerOptions) {
+    const { limits } = options;
+    this.options = options;
+    this.counter = new SocketCounter(limits.maxConnections, limits.maxConnectionsPerAddress);
+    const shortest = Math.min(limits.idleMs, limits.sessionMs, limits.handshakeMs, limits.dataMs);
+    this.#timer = setInterval(() => this.#watch(), Math.min(1000, Math.max(10, shortest / 4)));
+  }
+
+  async open({ host, port, tls }: PortOptions): Promise<Front> {
+    const { limits, trustedProxies, reusePort = false, observer } = this.options;
+    const server = newServer(tls, this.options);
+    this.#servers.push(server);
+    return await openFront({
+      host,
+      port,
+      reusePort,
+      trustedProxies,
+      counter: this.counter,
+      proxyTimeoutMs: limits.handshakeMs,
+      isPlain: tls !== "implicit",
+      accept: (socket, origin, release) => {
+        observer.connection("accepted");
+        new Connection(server, socket, origin, tls, this, release).init();
+      },
+      reject: (reason) => observer.connection("rejected", reason),
+    });
+  }
+
+  useCertificate(certificate: Certificate): void {
+    for (const server of this.#servers) server.updateSecureContext({ ...certificate });
+  }
+
+  get limits(): ConnectionLimits {
+    return this.options.limits;
+  }
+
+  get observer(): Observer {
+    return this.options.observer;
+  }
+
+  leave(connection: Connection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) this.#emptied?.();
+  }
+
+  /** Keeps hold of work nobody waits for; a failure is logged. */
+  follow(work: Promise<void>): void {
+    const followed = work.catch((error: unknown) =>
+      this.options.log.error("cannot drop a message", { error })
+    )
+      .finally(() => this.pending.delete(followed));
+    this.pending.add(followed);
+  }
+
+  async close(limitMs: number): Promise<void> {
+    this.isStopping = true;
+    for (const connection of this.connections) connection.stop();
+    const emptied = new Promise<void>((resolve) => this.#emptied = resolve);
+    let limit: ReturnType<typeof setTimeout> | undefined;
+    const reached = new Promise<void>((resolve) => limit = setTimeout(resolve, limitMs));
+    if (this.connections.size > 0) await Promise.race([emptied, reached]);
+    clearTimeout(limit);
+    for (const connection of this.connections) connection.destroy();
+    if (this.connections.size > 0) await emptied;
+    clearInterval(this.#timer);
+    await Promise.all(this.pending);
+  }
+
+  #watch(): void {
+    const now = performance.now();
+    for (const connection of this.connections) connection.watch(now);
+  }
+}
+
+function newServer(tls: TlsMode, { certificate, session, limits, log }: ListenerOptions): SMTPServer {
+  if (tls !== "none" && certificate === undefined) {
+    throw new Error(`Cannot listen with TLS: no certificate is given`);
+  }
+  const server = new SMTPServer({
+    ...(certificate === undefined ? {} : { key: certificate.key, cert: certificate.cert }),
+    name: session.rules.hostname,
+    heloResponse: "%s",
+    size: session.rules.maxMessageSize,
+    secure: tls === "implicit",
+    needsUpgrade: tls === "implicit",
+    minVersion: "TLSv1.2",
+    authMethods: ["PLAIN", "LOGIN"],
+    maxAllowedUnauthenticatedCommands: Infinity,
+    disabledCommands: [
+      "WIZ",
+      "SHELL",
+      "KILL",
+      "XCLIENT",
+      "XFORWARD",
+      ...(tls === "starttls" ? [] : ["STARTTLS"]),
+    ],
+    hideENHANCEDSTATUSCODES: false,
+    hideDSN: false,
+    disableReverseLookup: true,
+    logger: false,
+    socketTimeout: limits.handshakeMs,
+    onConnect: (_session, done) => done(),
+    onSecure: (_socket, _session, done) => done(),
+  });
+  server.on("error", (error: Error) => log.debug("connection failed", { error }));
+  return server;
+}
+
+/** What we know and do not do; anything else is not known. */
+const notImplemented: ReadonlySet<string> = new Set(
+  "EXPN TURN ETRN ATRN BDAT BURL SEND SOML SAML STARTTLS XCLIENT XFORWARD WIZ SHELL KILL".split(" "),
+);
+
+/** One client's connection: the library's command phase, our replies, our data phase. */
+class Connection extends SMTPConnection implements Wire {
+  readonly #hall: Hall;
+  readonly #tls: TlsMode;
+  readonly #session: Session;
+  readonly #conversation: Conversation;
+  readonly #rawSocket: Socket;
+  readonly #release: () => void;
+  #verb = "";
+  #hasLeft = false;
+
+  constructor(
+    server: SMTPServer,
+    socket: Socket,
+    origin: Origin,
+    tls: TlsMode,
+    hall: Hall,
+    release: () => void,
+  ) {
+    super(server, socket, origin);
+    this.#hall = hall;
+    this.#tls = tls;
+    this.#rawSocket = socket;
+    this.#release = release;
+    this.#session = new Session(hall.options.session, this.id);
+    const log = hall.options.log.with({ correlationId: this.id, remoteAddress: origin.remoteAddress });
+    this.#conversation = new Conversation(hall, this.#session, this, log);
+    hall.connections.add(this);
+    hall.options.observer.session("opened");
+  }
+
+  /** Without the library's pause before the greeting. */
+  override init(): void {
+    this._setListeners(() => this.connectionReady());
+  }
+
+  get input(): Input {
+    return this._parser as unknown as Input;
+  }
+
+  get client(): Client {
+    const { name, standardName, version } = {
+      standardName: "",
+      ...this.tlsOptions || { name: "", version: "" },
+    };
+    return {
+      address: this.remoteAddress,
+      helo: this.hostNameAppearsAs || "",
+      saidEhlo: this.openingCommand === "EHLO",
+      ...(this.secure ? { tls: `${version} ${standardName || name}` } : {}),
+    };
+  }
+
+  get mayLogIn(): boolean {
+    return this.secure || this.#tls === "none";
+  }
+
+  get isHandshaking(): boolean {
+    return this._upgrading;
+  }
+
+  get isBlocked(): boolean {
+    return this._socket.writableNeedDrain;
+  }
+
+  write(text: string): void {
+    if (!this._upgrading && this._socket.writable) this._socket.write(text);
+  }
+
+  destroy(): void {
+    this._socket.destroy();
+    this.#rawSocket.destroy();
+  }
+
+  expectResponse(handler: (line: string, done: () => void) => void): void {
+    this._nextHandler = (line, done) => handler(line.toString(), done);
+  }
+
+  loggedIn(username: string): void {
+    this.session.user = username;
+  }
+
+  stop(): void {
+    this.#conversation.stop();
+  }
+
+  watch(now: number): void {
+    // The library takes our listeners off the socket for STARTTLS, so a socket that dies just then is found here.
+    if (this.#rawSocket.destroyed && !this._closed) this._onClose();
+    else this.#conversation.watch(now);
+  }
+
+  override _createParser(): ReturnType<SMTPConnection["_createParser"]> {
+    const input = new Input({
+      command: (line, done) => this._onCommand(Buffer.from(line.buffer, line.byteOffset, line.length), done),
+      dataEnded: (done) => this.#conversation.dataEnded(done),
+      broken: (reply) => {
+        this.#conversation.say(reply);
+        this.#conversation.close();
+      },
+      idle: () => this.#conversation.flush(),
+      ended: () => this.#conversation.close(),
+    });
+    return input as unknown as ReturnType<SMTPConnection["_createParser"]>;
+  }
+
+  override _sendGreeting(): void {
+    super._sendGreeting();
+    this.#conversation.flush();
+  }
+
+  /** Every sentence of the library passes here and gets the code it should have. */
+  override send(code: number, data?: string | string[] | null, context?: string | false): void {
+    if (Array.isArray(data)) {
+      const lines = this.mayLogIn ? data : data.filter((line) => !line.startsWith("AUTH "));
+      return this.#conversation.answer({ code }, lines, "hello");
+    }
+    const text = data ?? "";
+    if (context === false && code < 400) return this.#conversation.answer({ code }, [text], "hello");
+    const isKnown = notImplemented.has(this.#verb) && text === "Error: command not recognized";
+    if (isKnown) return this.#conversation.say("command_not_implemented");
+    const corrected = correctedReply(code, text);
+    // Replies to HELO and EHLO have no enhanced code (RFC 2034 section 3).
+    const reply = context === false ? { code: corrected.reply.code } : corrected.reply;
+    this.#conversation.answer(reply, [corrected.text], corrected.reason);
+  }
+
+  override _onCommand(command: Buffer, callback: () => void = () => {}): void {
+    if (this._upgrading) return callback();
+    if (!this.#conversation.admit(command, this._nextHandler !== false)) return callback();
+    this.#verb = command.toString("latin1").split(" ", 1)[0]?.toUpperCase() ?? "";
+    super._onCommand(command, callback);
+  }
+
+  override handler_AUTH(command: Buffer, callback: () => void): void {
+    this.#conversation.auth(command.toString(), callback);
+  }
+
+  override handler_MAIL(command: Buffer, callback: () => void): void {
+    this.#conversation.mail(command, callback);
+  }
+
+  override handler_RCPT(command: Buffer, callback: () => void): void {
+    this.#conversation.rcpt(command, callback);
+  }
+
+  override handler_DATA(command: Buffer, callback: () => void): void {
+    this.#conversation.data(command, callback);
+  }
+
+  override _resetSession(): void {
+    super._resetSession();
+    this.#session.reset();
+  }
+
+  override upgrade(callback: () => void, secureCallback?: () => void): void {
+    this.#conversation.flush();
+    this.#session.logOut();
+    super.upgrade(callback, secureCallback);
+  }
+
+  override close(): void {
+    this.#conversation.close();
+    super.close();
+  }
+
+  override _onClose(): void {
+    super._onClose();
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.#conversation.left();
+    this.#release();
+    this.#hall.options.observer.session("closed");
+    this.#hall.leave(this);
+  }
+
+  /** Deadlines are kept by `watch`, which also sees what the library's timer cannot. */
+  override _armTimeout(): void {}
+}
