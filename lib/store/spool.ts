@@ -48,7 +48,7 @@ export async function openSpool(
   await removeStaleParts(directory);
   const open = new Set<Writer>();
   return {
-    memoryFor: (size) => size <= memoryLimit ? size : 2 * memoryLimit,
+    memoryFor: (size) => 2 * Math.min(size, memoryLimit),
     begin(label) {
       const create = () => createPart(directory, files);
       const writer = new Writer(create, memoryLimit, headerSize(label), () => open.delete(writer));

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { Refusal } from "../refusal.ts";
+import { fullOr, Room } from "./room.ts";
+
+Deno.test("Room refuses when less is free than is to stay free", async () => {
+  let free = 1000;
+  let now = 0;
+  const room = new Room("folder", 1000, () => Promise.resolve(free), () => now);
+  await room.check();
+  free = 999;
+  now += 1000;
+  await assert.rejects(room.check(), { name: "Refusal", code: "body_store_full" });
+});
+
+Deno.test("Room looks at most once a second", async () => {
+  let looks = 0;
+  let now = 0;
+  const room = new Room("folder", 1, () => Promise.resolve(++looks), () => now);
+  await Promise.all(Array.from({ length: 100 }, () => room.check()));
+  now += 999;
+  await room.check();
+  assert.equal(looks, 1);
+  now += 1;
+  await room.check();
+  assert.equal(looks, 2);
+});
+
+Deno.test("Room looks again after a look that failed", async () => {
+  const looks = [Promise.reject(new Error("the disk does not work")), Promise.resolve(5)];
+  const room = new Room("folder", 1, () => looks.shift() ?? Promise.resolve(5), () => 0);
+  await assert.rejects(room.check(), /does not work/);
+  await room.check();
+});
+
+Deno.test("fullOr() makes a refusal of a full disk or quota, and of nothing else", () => {
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const mapped = fullOr(Object.assign(new Error("no space"), { code }));
+    assert.ok(mapped instanceof Refusal);
+    assert.equal(mapped.code, "body_store_full");
+  }
+  for (const other of [new Error("x"), Object.assign(new Error("x"), { code: "EIO" }), "text", undefined]) {
+    assert.equal(fullOr(other), other);
+  }
+});

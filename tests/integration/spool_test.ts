@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { openSpool } from "../../lib/store/spool.ts";
+import { diskFiles, type StoreFiles } from "../../lib/store/store_files.ts";
+import { assertHolds, newLabel, someBytes } from "../contracts/message_store_contract.ts";
+
+async function inFolder(test: (directory: string) => Promise<void>): Promise<void> {
+  const directory = await Deno.makeTempDir({ prefix: "smtp-proxy-spool-" });
+  try {
+    await test(directory);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+function namesIn(directory: string): string[] {
+  return [...Deno.readDirSync(directory)].map((entry) => entry.name);
+}
+
+for (const size of [0, 1, 4096, 4097, 10_000, 10_001, 20_000, 20_001, 1_000_000]) {
+  for (const step of [1, 999, 10_000, 64 << 10]) {
+    if (size / step > 5000) continue;
+    Deno.test(`BodyWriter.finish() gives the ${size} bytes that were written in steps of ${step}`, () =>
+      inFolder(async (directory) => {
+        await using spool = await openSpool({ directory, memoryLimit: 10_000 });
+        const bytes = someBytes(size);
+        const writer = spool.begin(newLabel());
+        const chunk = new Uint8Array(step);
+        for (let at = 0; at < size; at += step) {
+          const part = chunk.subarray(0, Math.min(step, size - at));
+          part.set(bytes.subarray(at, at + step));
+          await writer.write(part);
+          chunk.fill(0xee); // the caller's buffer is the caller's again
+        }
+        const body = await writer.finish();
+        assert.equal(namesIn(directory).length, size > 10_000 ? 1 : 0);
+        await assertHolds(body, bytes);
+        await body[Symbol.asyncDispose]();
+        assert.deepEqual(namesIn(directory), []);
+      }));
+  }
+}
+
+Deno.test("BodyWriter.write() takes a small chunk at once and makes the writer wait for the disk otherwise", () =>
+  inFolder(async (directory) => {
+    await using spool = await openSpool({ directory, memoryLimit: 10_000 });
+    const writer = spool.begin(newLabel());
+    assert.equal(writer.write(someBytes(10_000)), undefined);
+    const pending = writer.write(someBytes(100_000));
+    assert.ok(pending);
+    assert.throws(() => writer.write(someBytes(1)), /the last write has not ended/);
+    await pending;
+    await writer.abort();
+    assert.throws(() => writer.write(someBytes(1)), /it has ended/);
+  }));
+
+Deno.test("BodyWriter.abort() leaves no file, at whatever moment it comes", () =>
+  inFolder(async (directory) => {
+    await using spool = await openSpool({ directory, memoryLimit: 10_000 });
+    for (const size of [0, 5000, 15_000, 500_000]) {
+      const idle = spool.begin(newLabel());
+      await idle.write(someBytes(size));
+      await idle.abort();
+      await idle.abort();
+      const busy = spool.begin(newLabel());
+      const pending = busy.write(someBytes(size));
+      await busy.abort();
+      await pending;
+    }
+    assert.deepEqual(namesIn(directory), []);
+  }));
+
+Deno.test("Spool drops what is still arriving when it is closed", () =>
+  inFolder(async (directory) => {
+    const spool = await openSpool({ directory, memoryLimit: 10_000 });
+    await spool.begin(newLabel()).write(someBytes(100_000));
+    assert.equal(namesIn(directory).length, 1);
+    await spool[Symbol.asyncDispose]();
+    assert.deepEqual(namesIn(directory), []);
+  }));
+
+Deno.test("BodyWriter tells a disk that fails to whoever writes or finishes, and leaves nothing", () =>
+  inFolder(async (directory) => {
+    const files: StoreFiles = {
+      ...diskFiles,
+      async create(path) {
+        const file = await diskFiles.create(path);
+        return { ...file, write: () => Promise.reject(new Error("the disk does not work")) };
+      },
+    };
+    await using spool = await openSpool({ directory, memoryLimit: 10_000, files });
+    const writer = spool.begin(newLabel());
+    await writer.write(someBytes(15_000));
+    await assert.rejects(writer.finish(), /does not work/);
+    const other = spool.begin(newLabel());
+    await assert.rejects(async () => await other.write(someBytes(100_000)), /does not work/);
+    await other.abort();
+    assert.deepEqual(namesIn(directory), []);
+  }));
+
+Deno.test("openSpool() removes files that nobody has written to for an hour, and no others", () =>
+  inFolder(async (directory) => {
+    const names = ["old.part", "young.part", "old.txt"];
+    for (const name of names) await Deno.writeTextFile(join(directory, name), "x");
+    const before = new Date(Date.now() - 3_700_000);
+    for (const name of ["old.part", "old.txt"]) await utimes(join(directory, name), before, before);
+    await using _spool = await openSpool({ directory });
+    assert.deepEqual(namesIn(directory).sort(), ["old.txt", "young.part"]);
+  }));
+
+Deno.test("Spool.memoryFor() is twice the size of a small body and two buffers for a large one", () =>
+  inFolder(async (directory) => {
+    await using spool = await openSpool({ directory });
+    assert.deepEqual([1000, 25 << 20].map((size) => spool.memoryFor(size)), [2000, 512 << 10]);
+  }));
