@@ -1,7 +1,17 @@
 import { parseArgs } from "node:util";
 
 /** What the bench can measure. */
-export const caseNames = ["accept"] as const;
+export const caseNames = [
+  "accept",
+  "half",
+  "drain",
+  "both",
+  "decay",
+  "memory",
+  "flood",
+  "shapes",
+  "redis",
+] as const;
 export type CaseName = (typeof caseNames)[number];
 
 /** How a run of the bench was asked for. */
@@ -12,21 +22,35 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Length of one measured run. */
   readonly seconds: number;
+  /** Messages that wait when draining begins. */
+  readonly stored: number;
+  /** Length of accepting and delivering at once. */
+  readonly bothSeconds: number;
+  /** A decay run is so many slices of so many seconds; the last is compared with the first. */
+  readonly decaySlices: number;
+  readonly decaySliceSeconds: number;
+  /** Messages after which resident memory is compared. */
+  readonly memoryEarly: number;
+  readonly memoryLate: number;
   /** Where databases, queues and bodies lie while the bench runs; it should be on the disk that is meant. */
   readonly data: string;
 }
 
+const flags = {
+  rounds: { type: "string", default: "3" },
+  seconds: { type: "string", default: "5" },
+  stored: { type: "string", default: "50000" },
+  "both-seconds": { type: "string", default: "300" },
+  "decay-slices": { type: "string", default: "10" },
+  "decay-slice-seconds": { type: "string", default: "60" },
+  "memory-early": { type: "string", default: "20000" },
+  "memory-late": { type: "string", default: "100000" },
+  data: { type: "string", default: ".data/bench" },
+} as const;
+
 /** Reads the command line; throws an error that names what is wrong. */
 export function parseBenchOptions(args: readonly string[]): BenchOptions {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      rounds: { type: "string", default: "3" },
-      seconds: { type: "string", default: "5" },
-      data: { type: "string", default: ".data/bench" },
-    },
-  });
+  const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: flags });
   const unknown = positionals.find((name) => !isCaseName(name));
   if (unknown !== undefined) {
     throw new TypeError(`Cannot run case ${unknown}: there are ${caseNames.join(", ")}`);
@@ -35,6 +59,12 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     cases: caseNames.filter((name) => positionals.length === 0 || positionals.includes(name)),
     rounds: positive("rounds", values.rounds),
     seconds: positive("seconds", values.seconds),
+    stored: positive("stored", values.stored),
+    bothSeconds: positive("both-seconds", values["both-seconds"]),
+    decaySlices: positive("decay-slices", values["decay-slices"]),
+    decaySliceSeconds: positive("decay-slice-seconds", values["decay-slice-seconds"]),
+    memoryEarly: positive("memory-early", values["memory-early"]),
+    memoryLate: positive("memory-late", values["memory-late"]),
     data: values.data,
   };
 }

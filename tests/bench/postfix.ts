@@ -1,3 +1,4 @@
+import { freePort } from "../support/ports.ts";
 import { openSaslResponder } from "./sasl_responder.ts";
 import type { Certificate, Target } from "./target.ts";
 
@@ -158,14 +159,6 @@ function masterCf(port: number): string {
     return `${name} unix ${isPrivate} - n - ${processes} ${command}`;
   });
   return [`127.0.0.1:${port} inet n - n - 200 smtpd`, ...unixServices, ""].join("\n");
-}
-
-/** A port that nothing listens on; another process may still take it before Postfix does, which then fails. */
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
 }
 
 async function untilListening(port: number, master: Deno.ChildProcess): Promise<void> {
