@@ -24,7 +24,8 @@ create table users (
   password_hash text check (length(password_hash) <= 512),
   status text not null default 'active' check (status in ('active', 'suspended', 'deleted')),
   allowed_domains jsonb not null default '[]',
-  bare_line_endings text not null default 'refuse' check (bare_line_endings in ('refuse', 'repair')),
+  -- Null: as the setting says.
+  bare_line_endings text check (bare_line_endings in ('refuse', 'repair')),
   failed_attempts integer not null default 0 check (failed_attempts >= 0),
   last_login timestamptz,
   -- Raised when a credential that worked may work no longer (ruling 3.17).

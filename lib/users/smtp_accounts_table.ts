@@ -20,7 +20,7 @@ export async function findSmtpAccounts(
   usernames: readonly string[],
 ): Promise<readonly SmtpAccount[]> {
   return await sql<SmtpAccount>`
-    select u.id as user, m.group_id as group, lower(u.username) as username, u.password_hash,
+    select u.id as user, m.group_id as group, u.username, u.password_hash,
       u.status = 'active' and g.status = 'active' as is_usable, u.revision::text as revision,
       g.allowed_ips::text[] as allowed_ips
     from users u join group_members m on m.user_id = u.id join groups g on g.id = m.group_id
@@ -34,7 +34,7 @@ export async function findSmtpAccountsByKey(
   hashes: readonly Uint8Array[],
 ): Promise<readonly (SmtpAccount & { readonly keyHash: Uint8Array })[]> {
   return await sql<SmtpAccount & { keyHash: Uint8Array }>`
-    select u.id as user, m.group_id as group, lower(u.username) as username, null as password_hash,
+    select u.id as user, m.group_id as group, u.username, null as password_hash,
       u.status = 'active' and g.status = 'active' and k.revoked_at is null
         and (k.expires_at is null or k.expires_at > now()) and 'send' = any(k.scopes) as is_usable,
       u.revision::text as revision, g.allowed_ips::text[] as allowed_ips, k.key_hash
@@ -53,7 +53,7 @@ export interface SmtpPolicy {
   /** As stored: whoever reads it decides what a corrupt list allows. */
   readonly allowedDomains: unknown;
   readonly groupDomains: unknown;
-  readonly bareLineEndings: "refuse" | "repair";
+  readonly bareLineEndings: "refuse" | "repair" | null;
   /** The group's limit, when this month's messages have reached it; a hint, the insert decides. */
   readonly reachedLimit: number | null;
 }

@@ -29,6 +29,7 @@ export interface RecordOptions {
   readonly now?: () => Date;
   readonly onBatch?: (size: number) => void;
   readonly onDoubt?: (count: number) => void;
+  readonly onResubmission?: (kind: "accepted" | "revived") => void;
 }
 
 /** Rows are written in batches; each message has its own verdict. */
@@ -41,7 +42,9 @@ export function recordMessage(options: RecordOptions): RecordMessage {
   });
   return async (message) => {
     try {
-      return outcomeOf(await insert(message), message.submission.id, options.now?.() ?? new Date());
+      const verdict = await insert(message);
+      if (verdict.kind === "resubmitted") options.onResubmission?.(verdict.revived ? "revived" : "accepted");
+      return outcomeOf(verdict, message.submission.id, options.now?.() ?? new Date());
     } catch (error) {
       if (error instanceof Refusal) throw error;
       throw databaseDown(error);

@@ -1,0 +1,78 @@
+import { coalesce } from "../../lib/coalesce.ts";
+import { parseCidr } from "../../lib/network/cidr.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { isOutage } from "../../lib/postgres/faults.ts";
+import { readHistories, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import {
+  findSmtpAccounts,
+  findSmtpAccountsByKey,
+  type SmtpAccount,
+} from "../../lib/users/smtp_accounts_table.ts";
+import type { Account, AccountSource } from "./credentials.ts";
+import type { AttemptLog, LoginAttempt } from "./throttle.ts";
+
+/** Looks accounts up in PostgreSQL, those of one moment in one query. */
+export function accountsOf(database: Database): Pick<AccountSource, "findByUsername" | "findByApiKey"> {
+  const byName = coalesce<string, SmtpAccount | undefined>(async (names) => {
+    const found = await findSmtpAccounts(database.system, [...new Set(names)]);
+    const accounts = new Map(found.map((account) => [account.username.toLowerCase(), account]));
+    return names.map((name) => ({ ok: true, value: accounts.get(name.toLowerCase()) }));
+  }, { isOutage });
+  const byKey = coalesce<Uint8Array, SmtpAccount | undefined>(async (hashes) => {
+    const found = await findSmtpAccountsByKey(database.system, hashes);
+    const accounts = new Map(found.map((account) => [account.keyHash.toHex(), account]));
+    return hashes.map((hash) => ({ ok: true, value: accounts.get(hash.toHex()) }));
+  }, { isOutage });
+  return {
+    // A name that no text column can hold is nobody's.
+    findByUsername: async (name) => name.includes("\0") ? undefined : accountOf(await byName(name)),
+    findByApiKey: async (hash) => accountOf(await byKey(hash)),
+  };
+}
+
+function accountOf(found: SmtpAccount | undefined): Account | undefined {
+  return found && {
+    user: found.user,
+    group: found.group,
+    username: found.username,
+    passwordHash: found.passwordHash ?? undefined,
+    revision: found.revision,
+    isActive: found.isUsable,
+    allowedNetworks: (found.allowedIps ?? []).flatMap((text) => parseCidr(text) ?? []),
+  };
+}
+
+const windowMs = 15 * 60_000;
+const maxWaiting = 5_000;
+
+/** Keeps attempts to log in in PostgreSQL, in batches; what cannot be kept is told and dropped, for it only throttles. */
+export function attemptsOf(database: Database, onFault: (error: unknown) => void): AttemptLog {
+  const write = coalesce<LoginAttempt, void>(async (attempts) => {
+    await recordAttempts(
+      database.system,
+      attempts.map((attempt) => ({
+        account: storable(attempt.username),
+        address: attempt.address,
+        succeeded: attempt.hasSucceeded,
+      })),
+      windowMs,
+    );
+    return attempts.map(() => ({ ok: true, value: undefined }));
+  }, { maxWaiting, isOutage });
+  return {
+    record: (attempt) => void write(attempt).catch(onFault),
+    async hasSucceeded(username, address) {
+      const [history] = await readHistories(
+        database.system,
+        [{ account: storable(username), address }],
+        windowMs,
+      );
+      return history?.isKnown ?? false;
+    },
+  };
+}
+
+/** As the table keeps names: lower case, without NUL, bounded. */
+function storable(username: string): string {
+  return username.toLowerCase().replaceAll("\0", "").slice(0, 255);
+}

@@ -1,0 +1,106 @@
+import type { Config } from "../../lib/config/settings.ts";
+import { parseCidr } from "../../lib/network/cidr.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import { hashApiKey, looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
+import { hashPassword, verifyPassword } from "../../lib/users/password.ts";
+import { accountsOf, attemptsOf } from "./accounts.ts";
+import { loadCertificate, selfSignedCertificate } from "./certificate.ts";
+import { Credentials } from "./credentials.ts";
+import type { Observer } from "./intake.ts";
+import { type Listener, openListener, type PortOptions } from "./listener.ts";
+import type { OpenIntake } from "./open_intake.ts";
+import { readPolicies } from "./policies.ts";
+import { Throttle } from "./throttle.ts";
+
+/** What the ports are to serve. */
+export interface PortParts {
+  readonly log: Log;
+  readonly intake: OpenIntake;
+  readonly observer: Observer;
+}
+
+const maxHeaderSize = 256 << 10;
+const maxReceived = 30;
+
+/** Opens the submission ports; throws when one is taken or the certificate cannot be used. */
+export async function openPorts(config: Config, parts: PortParts): Promise<Listener> {
+  const { smtp, tls } = config;
+  const { log, intake, observer } = parts;
+  if (tls.mode === "none") log.warn("TLS is off: passwords and mail come in the clear");
+  const certificate = tls.mode === "none" ? undefined : await certificateOf(config, log);
+  const ports = portsOf(config);
+  const listener = await openListener({
+    ports,
+    ...(certificate && { certificate }),
+    session: {
+      gate: await openGate(config, parts),
+      intake,
+      rules: {
+        hostname: smtp.hostname,
+        maxMessageSize: smtp.maxMessageSize,
+        maxHeaderSize,
+        maxRecipients: smtp.maxRecipients,
+        maxReceived,
+        requireGroupDomains: config.requireGroupDomains,
+        received: smtp.received,
+      },
+      now: () => new Date(),
+    },
+    limits: limitsOf(config),
+    trustedProxies: smtp.proxyProtocol === "on"
+      ? smtp.trustedNetworks.flatMap((text) => parseCidr(text) ?? [])
+      : [],
+    observer,
+    log,
+  });
+  listener.ports.forEach((port, index) =>
+    log.info("listening", { host: smtp.host, port, mode: ports[index]?.tls ?? "" })
+  );
+  return listener;
+}
+
+function portsOf({ smtp, tls }: Config): readonly PortOptions[] {
+  const { host } = smtp;
+  const submission = { host, port: smtp.port, tls: tls.mode };
+  if (tls.mode === "none" || smtp.implicitTlsPort === 0) return [submission];
+  return [submission, { host, port: smtp.implicitTlsPort, tls: "implicit" }];
+}
+
+async function certificateOf({ tls }: Config, log: Log) {
+  if (tls.certFile !== "") return await loadCertificate(tls.certFile, tls.keyFile);
+  log.warn("TLS certificate is self-signed: clients cannot verify it");
+  return await selfSignedCertificate(new Date());
+}
+
+async function openGate(config: Config, { log, intake: { database } }: PortParts): Promise<Credentials> {
+  const policyOf = readPolicies({
+    database,
+    lineEndings: config.smtp.bareLineEndings,
+    now: () => new Date(),
+  });
+  return new Credentials({
+    accounts: { ...accountsOf(database), policyOf },
+    throttle: new Throttle(
+      attemptsOf(database, (error) => log.warn("login attempt not recorded", { error })),
+    ),
+    verifyPassword,
+    dummyHash: await hashPassword(crypto.randomUUID()),
+    apiKeyHash: (password) => looksLikeApiKey(password) ? hashApiKey(password) : undefined,
+    now: Date.now,
+  });
+}
+
+function limitsOf({ smtp }: Config) {
+  return {
+    maxConnections: smtp.maxConnections,
+    maxConnectionsPerAddress: smtp.maxConnectionsPerAddress,
+    idleMs: smtp.readTimeout,
+    sessionMs: smtp.sessionTimeout,
+    handshakeMs: smtp.readTimeout,
+    dataMs: smtp.dataTimeout,
+    minBytesPerSecond: 1_000,
+    maxCommands: smtp.maxCommands,
+    maxErrors: smtp.maxErrors,
+    maxLoginFailures: 3,
+  };
+}

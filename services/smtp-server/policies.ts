@@ -1,0 +1,52 @@
+import { coalesce } from "../../lib/coalesce.ts";
+import type { UserId } from "../../lib/ids.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { Refusal } from "../../lib/refusal.ts";
+import { readSmtpPolicies, type SmtpPolicy } from "../../lib/users/smtp_accounts_table.ts";
+import type { AccountPolicy } from "./intake.ts";
+import { quotaReached } from "./record_message.ts";
+
+/** What reading policies needs to know. */
+export interface PolicyOptions {
+  readonly database: Database;
+  /** For accounts that do not say what becomes of bare CR and LF. */
+  readonly lineEndings: "refuse" | "repair";
+  readonly now: () => Date;
+  readonly onBatch?: (size: number) => void;
+}
+
+/**
+ * Reads what an account may send now, many accounts in one query; undefined when it is gone. Throws
+ * Refusal("database_down"), and Refusal("quota_reached") when the month's limit was reached already: a hint that spares
+ * the client a body, for the insert decides.
+ */
+export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<AccountPolicy | undefined> {
+  const read = coalesce<UserId, SmtpPolicy | undefined>(async (users) => {
+    const policies = await readSmtpPolicies(options.database.system, [...new Set(users)]);
+    return users.map((user) => ({ ok: true, value: policies.get(user) }));
+  }, { parallel: 2, isOutage: () => true, ...(options.onBatch && { onBatch: options.onBatch }) });
+  return async (user) => {
+    const policy = await read(user).catch((cause) => {
+      throw new Refusal("database_down", "The account cannot be looked up, please try again later", {
+        cause,
+      });
+    });
+    if (policy?.reachedLimit) throw quotaReached(policy.reachedLimit, options.now());
+    return policy && accountPolicy(policy, options.lineEndings);
+  };
+}
+
+function accountPolicy(policy: SmtpPolicy, lineEndings: "refuse" | "repair"): AccountPolicy {
+  return {
+    revision: policy.revision,
+    isSuspended: !policy.isActive,
+    allowedDomains: domainsOf(policy.allowedDomains),
+    groupDomains: domainsOf(policy.groupDomains),
+    lineEndings: policy.bareLineEndings ?? lineEndings,
+  };
+}
+
+/** A list with anything in it but texts is corrupt, and a corrupt list allows nobody. */
+function domainsOf(stored: unknown): readonly string[] | undefined {
+  return Array.isArray(stored) && stored.every((entry) => typeof entry === "string") ? stored : undefined;
+}
