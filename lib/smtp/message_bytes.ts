@@ -88,11 +88,13 @@ async function* streamPieces(header: Uint8Array, body: Body, skip: number): Asyn
 async function readHead(body: Body): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
+  // A message may begin with the empty line.
+  let tail = Buffer.from("\r\n", "latin1");
   for await (const chunk of body.stream()) {
     chunks.push(chunk);
     length += chunk.length;
-    const tail = Buffer.concat(chunks.slice(-2));
-    if (length > headerLimit || headerLength(tail) !== undefined) break;
+    tail = Buffer.concat([tail.subarray(-3), chunk]);
+    if (length > headerLimit || tail.includes("\r\n\r\n", 0, "latin1")) break;
   }
   return Buffer.concat(chunks);
 }
