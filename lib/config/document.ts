@@ -45,6 +45,12 @@ export function exampleConfig(): string {
 /** A default that depends on the environment is written as a comment, so that it goes on depending on it. */
 function defaultLine(path: SettingPath, key: string): string {
   const { fallback } = settings[path] as Setting<unknown>;
-  const line = `${key}: ${JSON.stringify(fallbackOf(path, "production"))}`;
+  const line = `${key}: ${yamlOf(fallbackOf(path, "production"))}`;
   return typeof fallback === "object" && "production" in fallback ? `# ${line}` : line;
+}
+
+function yamlOf(value: RawValue): string {
+  return Array.isArray(value)
+    ? `[${value.map((item) => JSON.stringify(item)).join(", ")}]`
+    : JSON.stringify(value);
 }

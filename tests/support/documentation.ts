@@ -1,0 +1,30 @@
+import { exampleConfig, settingsTable } from "../../lib/config/document.ts";
+import { metricsTable } from "../../lib/telemetry/metrics_declared.ts";
+import { refusalReplies, type Reply } from "../../services/smtp-server/replies.ts";
+
+/** What is written from the code: between two marks of a page, or a whole file. */
+export const generated: Readonly<Record<string, (text: string) => string>> = {
+  "README.md": (text) =>
+    [["settings", settingsTable()], ["replies", repliesTable()], ["metrics", metricsTable()]].reduce(
+      (page, [name = "", table = ""]) => fill(page, name, table),
+      text,
+    ),
+  "services/operations/config.yaml": () => exampleConfig(),
+};
+
+function fill(page: string, name: string, table: string): string {
+  const start = `<!-- ${name} -->\n`;
+  const from = page.indexOf(start);
+  const to = page.indexOf("<!-- end -->", from);
+  if (from < 0 || to < 0) throw new Error(`Cannot write the table of ${name}: the page has no marks for it`);
+  return `${page.slice(0, from)}${start}\n${table}\n${page.slice(to)}`;
+}
+
+function repliesTable(): string {
+  const rows = Object.entries<Reply>(refusalReplies).map(([reason, { code, enhanced }]) =>
+    `| ${code} ${enhanced ?? ""} | \`${reason}\` |`
+  );
+  return ["| Reply | Reason, as `smtp_refusals_total` counts it |", "|---|---|", ...rows.toSorted(), ""].join(
+    "\n",
+  );
+}
