@@ -185,5 +185,8 @@ function withoutRoute(address: string): string {
 
 /** Removes folding white space around the parts; white space within an atom stays and makes the address invalid. */
 function withoutSpaces(text: string): string {
-  return text.trim().replace(/\s*@\s*(?=[^"]*$)/, "@").replace(/\s*\.\s*(?=[^"]*$)/g, ".");
+  const trimmed = text.trim();
+  // Far too long to be an address; the expressions below take the square of a text's length.
+  if (trimmed.length > 2 * longestAddress) return trimmed;
+  return trimmed.replace(/\s*@\s*(?=[^"]*$)/, "@").replace(/\s*\.\s*(?=[^"]*$)/g, ".");
 }

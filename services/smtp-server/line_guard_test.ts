@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { smuggling } from "../../tests/support/smuggling.ts";
+import { LineGuard } from "./line_guard.ts";
+
+function bytes(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
+interface Read {
+  readonly content: string;
+  readonly rest: string | undefined;
+  readonly flaws: number;
+}
+
+/** Feeds the wire bytes cut at the given positions. */
+function read(wire: string, cuts: readonly number[] = [], mode: "refuse" | "repair" = "refuse"): Read {
+  const guard = new LineGuard(mode);
+  let content = "";
+  const edges = [0, ...cuts, wire.length];
+  for (let part = 0; part + 1 < edges.length; part++) {
+    const chunk = bytes(wire.slice(edges[part], edges[part + 1]));
+    const taken = guard.take(chunk, 0);
+    content += String.fromCharCode(...taken.content);
+    if (taken.next >= 0) {
+      return { content, rest: wire.slice((edges[part] ?? 0) + taken.next), flaws: guard.flaws };
+    }
+  }
+  return { content, rest: undefined, flaws: guard.flaws };
+}
+
+Deno.test("LineGuard finds the end mark and un-stuffs dots wherever the chunks are cut", () => {
+  const wire = "..a\r\n.b\r\n\r\n...\r\nc.\r\n.\r\nNOOP\r\n";
+  const whole = { content: ".a\r\nb\r\n\r\n..\r\nc.\r\n", rest: "NOOP\r\n", flaws: 0 };
+  assert.deepEqual(read(wire), whole);
+  for (let first = 0; first <= wire.length; first++) {
+    for (let second = first; second <= wire.length; second++) {
+      assert.deepEqual(read(wire, [first, second]), whole, `cut at ${first} and ${second}`);
+    }
+  }
+  assert.deepEqual(read(wire, Array.from(wire, (_, index) => index)), whole);
+});
+
+Deno.test("LineGuard ends an empty message at once", () => {
+  assert.deepEqual(read(".\r\nQUIT\r\n"), { content: "", rest: "QUIT\r\n", flaws: 0 });
+});
+
+Deno.test("LineGuard takes no smuggling sequence for the end, and counts each as a flaw, at every cut", () => {
+  for (const sequence of smuggling.filter((one) => !one.includes("\r\r\n.\r\n"))) {
+    const wire = `a${sequence}MAIL FROM:<x@y>\r\n.\r\n`;
+    for (let cut = 0; cut <= wire.length; cut++) {
+      const { rest, flaws } = read(wire, [cut]);
+      assert.equal(rest, "", `${JSON.stringify(sequence)} cut at ${cut}`);
+      assert.ok(flaws > 0, JSON.stringify(sequence));
+    }
+  }
+});
+
+Deno.test("LineGuard takes CR CR LF . CR LF for an end, flawed", () => {
+  const { rest, flaws } = read("a\r\r\n.\r\nNOOP\r\n");
+  assert.equal(rest, "NOOP\r\n");
+  assert.equal(flaws, 1);
+});
+
+Deno.test("LineGuard repairs bare line endings and leaves everything else", () => {
+  const wire = "a\nb\rc\r\n..d\r\r\n\n.\r\n.\r\n";
+  const repaired = "a\r\nb\r\nc\r\n.d\r\n\r\n\r\n.\r\n";
+  for (let cut = 0; cut <= wire.length; cut++) {
+    const { content, rest } = read(wire, [cut], "repair");
+    assert.equal(content, repaired, `cut at ${cut}`);
+    assert.equal(rest, "");
+  }
+});
+
+Deno.test("LineGuard gives back binary content byte for byte", () => {
+  const all = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => byte !== 10 && byte !== 13);
+  const text = String.fromCharCode(...all);
+  assert.deepEqual(read(`${text}\r\n.\r\n`), { content: `${text}\r\n`, rest: "", flaws: 0 });
+});
