@@ -1,7 +1,7 @@
 import { runToJson } from "./child.ts";
 import type { Load } from "./load_kinds.ts";
 import type { LoadReport } from "./load_tally.ts";
-import { ProcessWatch } from "./measure.ts";
+import { machineCpuSeconds, ProcessWatch } from "./measure.ts";
 import { medianOf, type Result, sumOfErrors, valuesOf } from "./result.ts";
 import type { Target } from "./target.ts";
 
@@ -37,6 +37,7 @@ export async function* compareServers(
 /** Runs the load generator once against a server and measures both. */
 export async function runLoad(target: Target, load: Load, more: readonly string[]): Promise<Run> {
   const watch = new ProcessWatch(target.pids);
+  const [began, busyBefore] = [performance.now(), machineCpuSeconds()];
   const report = await runToJson<LoadReport>("./load.ts", [
     `--port=${target.port}`,
     `--tls=${target.tls}`,
@@ -46,5 +47,9 @@ export async function runLoad(target: Target, load: Load, more: readonly string[
     `--size=${load.size}`,
     ...more,
   ]);
-  return { report, values: valuesOf(report, watch.end()) };
+  const usage = watch.end();
+  const others = machineCpuSeconds() - busyBefore - usage.cpuSeconds - report.cpuSeconds;
+  // How much else the machine did: a comparison is worth little where this is much.
+  const otherCores = Math.round(others * 100_000 / (performance.now() - began)) / 100;
+  return { report, values: { ...valuesOf(report, usage), otherCores } };
 }

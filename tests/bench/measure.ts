@@ -60,6 +60,13 @@ export function cpuSecondsOf(roots: readonly number[]): number {
   );
 }
 
+/** CPU seconds that the whole machine has spent since it started, waiting and idling left out. */
+export function machineCpuSeconds(): number {
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = read("/proc/stat").split("\n")[0]
+    ?.split(/\s+/).map(Number) ?? [];
+  return (user + nice + system + irq + softirq) / ticksPerSecond;
+}
+
 /** Resident memory of one process in MiB; 0 when it is gone. */
 export function residentMiB(pid: number): number {
   return kibibytes(read(`/proc/${pid}/status`), "VmRSS") / 1_024;

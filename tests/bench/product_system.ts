@@ -110,8 +110,10 @@ async function startSmtpServer(
   certificate: Certificate,
   common: Environment,
 ): Promise<Program> {
-  // The task lets the service read its own folder only.
-  const [certFile, keyFile] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  // Of the system's folder the task lets the service read what it writes itself.
+  const readable = join(folder, "log");
+  await Deno.mkdir(readable, { recursive: true });
+  const [certFile, keyFile] = [join(readable, "cert.pem"), join(readable, "key.pem")];
   await Deno.copyFile(certificate.certFile, certFile);
   await Deno.copyFile(certificate.keyFile, keyFile);
   const opsPort = freePort();
