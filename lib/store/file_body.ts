@@ -29,27 +29,29 @@ export class FileBody implements Body {
   /** Ends with `DamagedBody` when the bytes are not those that were stored; cancel it when not reading to the end. */
   stream(): ReadableStream<Uint8Array> {
     let reading: Reading | undefined;
+    let pulling: Promise<void> | undefined;
     let at = 0;
     const pull = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
       reading ??= await this.#open();
-      const chunk = new Uint8Array(Math.min(chunkSize, this.size - at));
-      at += await reading.into(chunk, at);
-      if (chunk.length > 0) controller.enqueue(chunk);
+      try {
+        const chunk = new Uint8Array(Math.min(chunkSize, this.size - at));
+        at += await reading.into(chunk, at);
+        if (at === this.size) reading.verify();
+        if (chunk.length > 0) controller.enqueue(chunk);
+      } catch (error) {
+        await reading.close();
+        throw error;
+      }
       if (at < this.size) return;
-      reading.verify();
       await reading.close();
       controller.close();
     };
     return new ReadableStream({
-      async pull(controller) {
-        try {
-          await pull(controller);
-        } catch (error) {
-          await reading?.close();
-          throw error;
-        }
+      pull: (controller) => pulling = pull(controller),
+      async cancel() {
+        await Promise.allSettled([pulling]); // nobody is left to be told how it ended
+        await reading?.close();
       },
-      cancel: () => reading?.close(),
     }, { highWaterMark: 0 });
   }
 

@@ -126,7 +126,7 @@ class LocalStore implements RoomyStore {
     const place = placeOf(ref);
     if (!place) return;
     await this.#checkMounted();
-    if (holdsOne(place.path)) await this.#removal.deleteFile(place.path);
+    if (holdsOne(place.path)) await this.#removal.delete(place.path);
     else await this.#removal.remove(place);
   }
 
@@ -139,8 +139,9 @@ class LocalStore implements RoomyStore {
       try {
         yield* this.#listSegment(path, before);
       } catch (error) {
-        // Deleted meanwhile, by another process.
+        // Deleted meanwhile, or before a crash that left its marks.
         if (!isAbsence(error)) throw error;
+        await this.#removal.clearAfter(path);
       }
     }
   }
@@ -164,7 +165,10 @@ class LocalStore implements RoomyStore {
   async *#segments(before: number): AsyncGenerator<string> {
     for await (const hour of hours(this.#root, "", 4)) {
       const names = await namesIn(join(this.#root, hour));
-      const paths = names.map((name) => `${hour}/${name}`).filter(isSegmentPath);
+      // Marks whose segment is gone are what a crash left of a deletion.
+      const paths = [...new Set(names.map((name) => `${hour}/${name.replace(/\.gone$/, "")}`))].filter(
+        isSegmentPath,
+      );
       paths.sort((a, b) => segmentTime(a) - segmentTime(b));
       for (const path of paths) if (segmentTime(path) < before) yield path;
     }

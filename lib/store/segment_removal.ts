@@ -63,26 +63,26 @@ export class SegmentRemoval {
         if (!marks.has(offset)) return;
       }
       // Bodies behind damage may be alive although a scan does not reach them.
-      if (!hidden) await this.#delete(path);
+      if (!hidden) await this.delete(path);
     } catch (error) {
       if (!isAbsence(error)) throw error;
-      await rm(this.#marksPath(path), { force: true });
+      await this.clearAfter(path);
     }
   }
 
-  /** Deletes a segment's file at once, marks and empty folders included. */
-  async #delete(path: string): Promise<void> {
-    await this.deleteFile(path);
+  /** Removes the marks of a segment that is gone; never the segment, in case it was out of reach for a moment. */
+  async clearAfter(path: string): Promise<void> {
     await rm(this.#marksPath(path), { force: true });
-    this.#marksNeeded.delete(path);
-    this.#removed.delete(path);
+    await this.#pruneFolders(path);
   }
 
-  /** Deletes a segment's file whatever is in it; a file that is gone already is no failure. */
-  async deleteFile(path: string): Promise<void> {
+  /** Deletes a segment whatever is in it, with its marks and with folders that are then empty. */
+  async delete(path: string): Promise<void> {
     this.#onDelete(path);
     await rm(join(this.#root, path), { force: true });
-    await this.#pruneFolders(path);
+    this.#marksNeeded.delete(path);
+    this.#removed.delete(path);
+    await this.clearAfter(path);
   }
 
   async #markAll(places: readonly SegmentPlace[]): Promise<readonly ItemResult<void>[]> {

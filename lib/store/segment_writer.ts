@@ -3,7 +3,7 @@ import { coalesce, type ItemResult } from "../coalesce.ts";
 import type { GroupId } from "../ids.ts";
 import type { StorageRef } from "../messages/message.ts";
 import { codeOf, fullOr } from "./room.ts";
-import { folderOf, newSegmentPath, refOf } from "./segment_ref.ts";
+import { folderOf, newSegmentPath, refOf, segmentTime } from "./segment_ref.ts";
 import type { StoreFile, StoreFiles, StoreFolders } from "./store_files.ts";
 
 /** After this time without a roll no batch of a segment is acknowledged any more, in milliseconds. */
@@ -67,7 +67,7 @@ export class SegmentWriter implements AsyncDisposable {
       await segment.file.sync();
       segment.size += bytes.length;
       // Whoever deletes segments relies on it that an old one gets no new bodies (see segment_removal.ts).
-      const age = this.#now() - segment.openedAt;
+      const age = this.#age(segment);
       if (age > segmentLifeMs) throw new Error(`Cannot store bodies in time: the segment is ${age} ms old`);
       return refs.map((value) => ({ ok: true, value }));
     } catch (error) {
@@ -79,10 +79,15 @@ export class SegmentWriter implements AsyncDisposable {
   async #writable(): Promise<OpenSegment> {
     const { rollBytes = 64 << 20, rollMs = 60_000 } = this.#options;
     const open = this.#segment;
-    if (open && open.size < rollBytes && this.#now() - open.openedAt < rollMs) return open;
+    if (open && open.size < rollBytes && this.#age(open) < rollMs) return open;
     await this[Symbol.asyncDispose]();
     this.#segment = await this.#open();
     return this.#segment;
+  }
+
+  /** By either clock: one stands still while the machine sleeps, the other may be set back. */
+  #age(segment: OpenSegment): number {
+    return Math.max(this.#now() - segment.openedAt, Date.now() - segmentTime(segment.path));
   }
 
   async #open(): Promise<OpenSegment> {

@@ -232,6 +232,30 @@ Deno.test("local store: list() deletes a settled segment whose removal was inter
   assert.deepEqual(await test.files(), []);
 });
 
+Deno.test("local store: empty folders go with the last segment of their day", async () => {
+  const inAWeek = () => Date.now() + 7 * 86_400_000;
+  await using test = await openTestStore();
+  const refs = await putSome(test.store, 2, 500);
+  const large = await test.store.put(newLabel(), memoryBody(someBytes(2 << 20)));
+  const day = join(test.path, placeOf(large)?.path.slice(0, 10) ?? "");
+  const store = await test.reopen({ now: inAWeek });
+  for (const ref of refs) await store.remove(ref);
+  assert.ok(await Deno.stat(day));
+  await store.remove(large);
+  await assert.rejects(Deno.stat(day), { name: "NotFound" });
+  assert.deepEqual(await listed(store), []);
+});
+
+Deno.test("local store: list() clears away marks whose segment is gone", async () => {
+  await using test = await openTestStore();
+  const refs = await putSome(test.store, 2, 500);
+  await test.store.remove(refs[0] ?? "inline");
+  await Deno.remove(test.fileOf(refs[0] ?? ""));
+  assert.equal((await test.files()).length, 1);
+  assert.deepEqual(await listed(test.store), []);
+  assert.deepEqual(await test.files(), []);
+});
+
 Deno.test("local store: a torn mark removes nothing", async () => {
   await using test = await openTestStore();
   const refs = await putSome(test.store, 2, 100_000);

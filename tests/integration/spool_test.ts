@@ -99,6 +99,23 @@ Deno.test("BodyWriter tells a disk that fails to whoever writes or finishes, and
     assert.deepEqual(namesIn(directory), []);
   }));
 
+Deno.test("Body.stream() of a file closes it when it is cancelled, at whatever moment", () =>
+  inFolder(async (directory) => {
+    await using spool = await openSpool({ directory, memoryLimit: 10_000 });
+    const writer = spool.begin(newLabel());
+    await writer.write(someBytes(500_000));
+    await using body = await writer.finish();
+    await body.stream().cancel();
+    const busy = body.stream().getReader();
+    const first = busy.read();
+    await busy.cancel();
+    await first;
+    const begun = body.stream().getReader();
+    await begun.read();
+    await begun.cancel();
+    await assertHolds(body, someBytes(500_000));
+  }));
+
 Deno.test("openSpool() removes files that nobody has written to for an hour, and no others", () =>
   inFolder(async (directory) => {
     const names = ["old.part", "young.part", "old.txt"];
