@@ -9,7 +9,12 @@ export interface StopOptions {
   readonly withTerminal?: boolean;
 }
 
-/** Resolves with the first reason to stop; from then on a second signal ends the process as if nobody listened. */
+const echoMs = 1000;
+
+/**
+ * Resolves with the first reason to stop. A second signal ends the process as if nobody listened, but not within a
+ * second: who stops a whole process group and a launcher that passes signals on (`deno task`, npm) give each twice.
+ */
 export async function stopSignal({ withParent, withTerminal = false }: StopOptions): Promise<StopReason> {
   const { promise, resolve } = Promise.withResolvers<StopReason>();
   const signals: readonly (StopReason & Deno.Signal)[] = [
@@ -22,7 +27,9 @@ export async function stopSignal({ withParent, withTerminal = false }: StopOptio
   const input = withParent ? Deno.stdin.readable.getReader() : undefined;
   if (input) void readToEnd(input).then(() => resolve("parent"));
   const reason = await promise;
-  for (const { signal, heard } of listeners) Deno.removeSignalListener(signal, heard);
+  Deno.unrefTimer(setTimeout(() => {
+    for (const { signal, heard } of listeners) Deno.removeSignalListener(signal, heard);
+  }, echoMs));
   // A read that nobody waits for any more would keep the process alive.
   if (reason !== "parent") await input?.cancel();
   return reason;

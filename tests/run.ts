@@ -2,6 +2,7 @@
  * Runs the tests: starts the servers they need once, then the unit tests without any permission, then everything
  * below tests/. Files named on the command line run alone; arguments that begin with a dash go to `deno test`.
  */
+import { ensureRedis } from "./support/redis_program.ts";
 import { startTestServer } from "./support/test_server.ts";
 
 const flags = Deno.args.filter((argument) => argument.startsWith("-"));
@@ -14,6 +15,7 @@ Deno.exitCode = await run();
 async function run(): Promise<number> {
   let code = unit.length === 0 ? 0 : await test(["--no-prompt", ...unit], {});
   if (world.length > 0) {
+    await ensureRedis();
     await using server = await startTestServer();
     code = await test(["--allow-all", ...world], server.env) || code;
   }

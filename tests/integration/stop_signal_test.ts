@@ -55,3 +55,12 @@ Deno.test("stopSignal() resolves on SIGHUP only with a terminal", async () => {
   assert.equal(unheard.said, "ready\n");
   assert.equal(unheard.status.signal, "SIGHUP");
 });
+
+Deno.test("stopSignal() takes the same signal twice at once for one", async () => {
+  const { said, status } = await stopped({ withParent: false }, (process) => {
+    process.kill("SIGTERM");
+    process.kill("SIGINT");
+  });
+  assert.match(said, /^ready\n(SIGTERM|SIGINT)\n$/);
+  assert.equal(status.code, 0);
+});

@@ -1,0 +1,87 @@
+import { operationsPort } from "../../lib/config/checks.ts";
+import { configOfProcess } from "../../lib/config/process_config.ts";
+import { awaitSchema } from "../../lib/postgres/await_schema.ts";
+import { openDatabase } from "../../lib/postgres/database.ts";
+import { stopSignal } from "../../lib/stop_signal.ts";
+import { openLog } from "../../lib/telemetry/log.ts";
+import { createMetrics } from "../../lib/telemetry/metrics.ts";
+import { metricsReaders, opsHandler, type Readiness, serveOps } from "../../lib/telemetry/ops.ts";
+import { watchProcess } from "../../lib/telemetry/process_metrics.ts";
+import { hashPassword } from "../../lib/users/password.ts";
+import { ensureSystemAdmin } from "../../lib/users/system_admin.ts";
+import { createApp } from "./app.ts";
+import { serveApp } from "./serve_app.ts";
+
+const { config, warnings } = configOfProcess("api-server");
+const { instance, api, admin, database: db } = config;
+const development = config.environment === "development";
+const output = config.logging.output === "file" ? "file" : "stdout";
+await using log = await openLog({ ...config.logging, output, service: "api-server", instance });
+for (const warning of warnings) log.warn("setting ignored", { detail: warning });
+if (development) log.warn("development: default credentials are accepted");
+
+const stopping = new AbortController();
+const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) => {
+  log.info("stopping", { signal: reason });
+  stopping.abort();
+});
+
+const metrics = createMetrics({ instance, onCollectError: onFault });
+using _watch = watchProcess(metrics, { service: "api-server", version: "1" });
+await using administrators = openDatabase({
+  url: db.url.reveal(),
+  role: "smtp_proxy_admin",
+  poolMax: db.poolMax,
+  connectTimeoutMs: db.connectTimeout,
+  applicationName: "api-server",
+  onIdleError: (error) => log.warn("database connection lost", { error }),
+  onStatement: (seconds, failed) => {
+    metrics.database.queryDuration.observe({ query: "any" }, seconds);
+    if (failed) metrics.database.errors.add({ query: "any" });
+  },
+});
+metrics.onScrape(() => {
+  const { active, idle } = administrators.connections();
+  metrics.database.active.set(active);
+  metrics.database.idle.set(idle);
+});
+
+let prepared = false;
+const operations = { metrics, ready, onFault };
+await using _ops = serveOps({
+  ...operations,
+  host: api.opsHost,
+  port: operationsPort(api.opsPort, instance),
+});
+const app = createApp({
+  operations: opsHandler({ ...operations, mayReadMetrics: metricsReaders(api.metricsNetworks) }),
+  onRequest: (method, path, status, seconds) => {
+    metrics.api.requests.add({ method, path, status: String(status) });
+    metrics.api.requestDuration.observe({ method, path }, seconds);
+  },
+});
+await using server = serveApp(app, { host: api.host, port: api.port, onFault });
+log.info("listening", { host: api.host, port: server.port });
+
+if (await awaitSchema(administrators, { development, log, signal: stopping.signal })) {
+  const passwordHash = () => hashPassword(admin.password.reveal());
+  if (await ensureSystemAdmin(administrators, { email: admin.email, passwordHash })) {
+    log.info("system administrator created", { username: admin.email });
+  }
+  prepared = true;
+}
+await stopped;
+
+async function ready(): Promise<Readiness> {
+  if (!prepared || stopping.signal.aborted) return { ready: false, down: ["service"] };
+  try {
+    await administrators.system`select 1`;
+    return { ready: true };
+  } catch {
+    return { ready: false, down: ["database"] }; // told to whoever asks; the log has it from the pool
+  }
+}
+
+function onFault(error: unknown): void {
+  log.error("request failed", { error });
+}
