@@ -55,6 +55,8 @@ export interface ConversationParts {
 }
 
 const longestCommand = 2048;
+/** RFC 4954 section 4. */
+const longestToken = 12_288;
 
 /** What is said to one client: replies and their limits, AUTH, the three mail commands; never the library. */
 export class Conversation {
@@ -279,6 +281,9 @@ export class Conversation {
     this.#wire.expectResponse((line, done) => {
       this.#perform(() => {
         const token = line.trim();
+        if (token.length > longestToken) {
+          throw new CommandError("token_too_long", protocolReplies.token_too_long.text);
+        }
         if (token === "*") throw new CommandError("authentication_cancelled", "Authentication cancelled");
         return use(token);
       }, done);

@@ -83,7 +83,6 @@ export const protocolReplies = {
   parameter_unknown: { code: 555, enhanced: "5.5.4", text: "Parameter not recognized" },
   sequence_wrong: { code: 503, enhanced: "5.5.1", text: "Bad sequence of commands" },
   fault: { code: 451, enhanced: "4.3.0", text: "Cannot take the message now, try again later" },
-  talked_too_soon: { code: 421, enhanced: "4.7.0", text: "Commands sent before the greeting" },
 } as const satisfies Record<string, Reply & { readonly text: string }>;
 
 /** The name of a row of `protocolReplies`. */
@@ -98,7 +97,6 @@ const libraryReplies: readonly (readonly [RegExp, ProtocolReply | RefusalCode, s
   [/^Try to send something/, "cannot_verify"],
   [/too many unrecognized commands$/, "too_many_errors", "Too many unrecognized commands"],
   [/^HTTP requests not allowed$/, "too_many_errors", "This is not a web server"],
-  [/You talk too soon$/, "talked_too_soon"],
   [/^Error: command not recognized$/, "command_unknown"],
   [/^Error: send (HELO|LHLO)/, "sequence_wrong", "Say EHLO first"],
   [/authentication Required$/, "authentication_required", "Authentication required"],
