@@ -8,6 +8,8 @@ export interface Claim {
   readonly message: Message;
   readonly groupRevision: number;
   readonly groupActive: boolean;
+  /** Time since the message was accepted, by the database's clock. */
+  readonly ageMs: number;
   /** Claims, this one included, since one ended as it should. */
   readonly claims: number;
   /** Calls an earlier claim began and never settled: nobody knows what became of them (ruling 3.12). */
@@ -45,6 +47,7 @@ interface ClaimedRow {
   readonly envelopeId: string | null;
   readonly correlationId: string;
   readonly enqueuedAt: Date;
+  readonly ageMs: number;
   readonly claims: number;
   readonly revision: number;
   readonly active: boolean;
@@ -61,17 +64,26 @@ interface RecipientRow {
   readonly n: string | null;
   readonly o: string | null;
   readonly t: number;
+  readonly w: number | null;
 }
 
-/** Claims what is due of a batch for `leaseMs`; one answer for each id. Rows another claim is being written to are busy. */
+/** Who claims and for how long. */
+export interface Claimant {
+  /** See `holderOf`. */
+  readonly holder: string;
+  readonly leaseMs: number;
+  /** The claims the holder knows of; any other of its claims is one whose answer was lost, and may be made again. */
+  readonly held: readonly number[];
+}
+
+/** Claims what is due of a batch; one answer for each id. Rows another claim is being written to are busy. */
 export async function claimMessages(
   sql: SystemSql,
   ids: readonly MessageId[],
-  holder: string,
-  leaseMs: number,
+  claimant: Claimant,
 ): Promise<ReadonlyMap<MessageId, ClaimAnswer>> {
   const answers = new Map<MessageId, ClaimAnswer>();
-  for (const row of await takeDue(sql, ids, holder, leaseMs)) {
+  for (const row of await takeDue(sql, ids, claimant)) {
     answers.set(row.id, { kind: "claimed", claim: claimOf(row) });
   }
   const rest = ids.filter((id) => !answers.has(id));
@@ -83,27 +95,29 @@ export async function claimMessages(
   return answers;
 }
 
-function takeDue(sql: SystemSql, ids: readonly MessageId[], holder: string, leaseMs: number) {
+function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, held }: Claimant) {
   return sql<ClaimedRow>`
     with due as materialized (
       select id from messages
       where id = any(${ids}::uuid[]) and (
         (status = 'queued' and next_attempt_at <= clock_timestamp())
-        or (status = 'processing' and claimed_until < clock_timestamp()))
+        or (status = 'processing' and (claimed_until < clock_timestamp()
+          or (claimed_by = ${holder} and claim <> all(${held}::bigint[])))))
       for update skip locked
     ), claimed as (
       update messages m set status = 'processing', claim = nextval('message_claims'), claimed_by = ${holder},
-        claimed_until = clock_timestamp() + make_interval(secs => ${leaseMs} / 1000.0), claims = m.claims + 1
+        claimed_until = clock_timestamp() + make_interval(secs => ${leaseMs} / 1000.0), claims = m.claims + 1,
+        ring_after = null, rings = 0
       from due where m.id = due.id
       returning m.id, m.claim, m.group_id, m.user_id, m.sender, m.storage_ref, m.size, m.smtp_utf8, m.eight_bit,
         m.dsn_return, m.envelope_id, m.correlation_id, m.enqueued_at, m.claims
     )
-    select c.*, g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
+    select c.*, (1000 * extract(epoch from clock_timestamp() - c.enqueued_at))::float8 as age_ms, g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
     from claimed c
       join groups g on g.id = c.group_id
       left join lateral (
         select jsonb_agg(jsonb_build_object('p', r.position, 'a', r.address, 'n', r.notify, 'o', r.original_recipient,
-            't', r.attempts) order by r.position)
+            't', r.attempts, 'w', round(1000 * extract(epoch from r.next_attempt_at - r.updated_at))) order by r.position)
             filter (where r.next_attempt_at is null or r.next_attempt_at <= clock_timestamp()) as recipients,
           bool_or(r.next_attempt_at > clock_timestamp()) as later
         from recipients r where r.message_id = c.id and r.status = 'pending'
@@ -135,6 +149,7 @@ function claimOf(row: ClaimedRow): Claim {
     message,
     groupRevision: row.revision,
     groupActive: row.active,
+    ageMs: row.ageMs,
     claims: row.claims,
     openCalls: (row.calls ?? []).map((call) => ({
       call: call.c,
@@ -152,6 +167,7 @@ function recipientOf(row: RecipientRow): Recipient {
     ...(row.n !== null && { notify: row.n }),
     ...(row.o !== null && { originalRecipient: row.o }),
     attempts: row.t,
+    ...(row.w !== null && row.w > 0 && { lastDelayMs: row.w }),
   };
 }
 

@@ -43,6 +43,8 @@ export async function startCalls(sql: SystemSql, calls: readonly CallStart[]): P
         provider_id uuid, provider text, recipients smallint[], attempt_number smallint, limit_ms float8)
       join messages m on m.id = c.message_id and m.claim = c.claim and m.status = 'processing'
         and m.claimed_until > clock_timestamp() + make_interval(secs => c.limit_ms / 1000.0)
+    -- The same call again: the answer to the first try was lost on the way.
+    on conflict (message_id, id) do update set claim = excluded.claim
     returning id`;
   return new Set(rows.map((row) => row.id));
 }

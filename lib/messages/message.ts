@@ -98,6 +98,8 @@ export interface Recipient {
   readonly originalRecipient?: string;
   /** Attempts already spent on this recipient. */
   readonly attempts: number;
+  /** How long it was put off the last time, for waits that grow. */
+  readonly lastDelayMs?: number;
 }
 
 /** What we answered 250 for, as the worker that claimed it sees it. */

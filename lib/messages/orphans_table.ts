@@ -124,3 +124,13 @@ export async function countUnfinished(sql: SystemSql): Promise<readonly StateCou
       coalesce(extract(epoch from clock_timestamp() - min(enqueued_at)), 0)::float8
     from (select enqueued_at from messages where status = 'processing' limit 100000) p`;
 }
+
+/** Unfinished messages by group, counted up to 100,000 in all. */
+export async function countByGroup(sql: SystemSql): Promise<ReadonlyMap<GroupId, number>> {
+  const rows = await sql<{ groupId: GroupId; count: number }>`
+    select group_id, count(*)::float8 as count from (
+      (select group_id from messages where status = 'queued' limit 100000)
+      union all (select group_id from messages where status = 'processing' limit 100000)) m
+    group by group_id`;
+  return new Map(rows.map((row) => [row.groupId, row.count]));
+}

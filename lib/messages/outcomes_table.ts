@@ -1,4 +1,5 @@
 import type { CallId, MessageId, ProviderId, RecipientId } from "../ids.ts";
+import { newId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { EspAnswer } from "../esp/outcome.ts";
@@ -41,6 +42,8 @@ export interface Settlement {
    * `release`: back to the queue as it was. `storage_error`: its body cannot be read any more.
    */
   readonly then: "go on" | "conclude" | "release" | "storage_error";
+  /** For `storage_error`: what its log row says (ruling 1.21). */
+  readonly error?: string;
 }
 
 /** What a settled message has become. */
@@ -73,6 +76,8 @@ export async function settleAll(
     claim: item.claim,
     then: item.then,
     calls: item.calls.map(callRow),
+    log_id: item.then === "storage_error" ? newId<CallId>() : null,
+    error: item.error?.slice(0, 600) ?? null,
     changes: item.changes.map(changeRow),
   })));
   const rows = await database.transaction(async (sql) => {
@@ -99,6 +104,7 @@ function settledOf(row: SettledRow | undefined): Settled | undefined {
 function callRow(end: CallEnd) {
   return {
     id: end.call,
+    provider_id: end.provider ?? null,
     status: end.status,
     duration_ms: end.durationMs === undefined ? null : Math.round(end.durationMs),
     provider_message_id: end.providerMessageId?.slice(0, 255) ?? null,
@@ -134,8 +140,13 @@ function holdClaims(sql: SystemSql, items: readonly Settlement[]) {
 function writeOutcomes(sql: SystemSql, text: string) {
   return sql`
     with item as materialized (
-      select item.* from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, calls jsonb, changes jsonb)
+      select item.*, m.group_id, m.user_id
+      from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, calls jsonb, changes jsonb, log_id uuid,
+          error text)
         join messages m on m.id = item.id and m.claim = item.claim and m.status = 'processing'
+      -- Written before, and only the answer was lost: attempts must not be spent twice.
+      where not exists (select from delivery_logs l
+        where l.message_id = item.id and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started')
     ), change as materialized (
       select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
       from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
@@ -151,6 +162,9 @@ function writeOutcomes(sql: SystemSql, text: string) {
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
       where l.message_id = item.id and l.id = c.id
+    ), unreadable as (
+      insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
+      select log_id, id, group_id, user_id, claim, '{}', 'failed', error from item where log_id is not null
     )
     update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
       next_attempt_at = case when c.delay_ms is not null
@@ -164,7 +178,7 @@ function writeOutcomes(sql: SystemSql, text: string) {
 function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> {
   return sql<SettledRow>`
     with item as materialized (
-      select * from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, "then" text)
+      select * from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, "then" text, calls jsonb)
     ), whole as materialized (
       select item.*, s.*, case
           when item.then = 'go on' then 'processing'
@@ -191,7 +205,8 @@ function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> 
       claimed_until = case when w.new_status = 'processing' then m.claimed_until end,
       claimed_by = case when w.new_status = 'processing' then m.claimed_by end,
       claim = case when w.new_status = 'processing' then m.claim end,
-      claims = case when w.then = 'conclude' then 0 else m.claims end,
+      claims = case when w.then = 'conclude' then 0 when jsonb_array_length(w.calls) > 0 then 1 else m.claims end,
+      provider_id = coalesce((w.calls -> -1 ->> 'provider_id')::uuid, m.provider_id),
       attempts = greatest(m.attempts, w.spent),
       next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
@@ -199,4 +214,21 @@ function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> 
     where m.id = w.id and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;
+}
+
+/**
+ * What a message has become whose settlement was sent and never answered: undefined when it was not written, or
+ * nobody can tell it from another's work.
+ */
+export async function findSettled(sql: SystemSql, settlement: Settlement): Promise<Settled | undefined> {
+  const [row] = await sql<Omit<SettledRow, "id" | "claim"> & { readonly written: boolean }>`
+    select m.status, m.failure_code, m.claim is distinct from ${settlement.claim} and (${
+    settlement.calls[0]?.call ?? null
+  }::uuid is null or exists (
+        select from delivery_logs l where l.message_id = m.id and l.id = ${
+    settlement.calls[0]?.call ?? null
+  }::uuid and l.status = ${settlement.calls[0]?.status ?? null})) as written,
+      (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms
+    from messages m where m.id = ${settlement.message}`;
+  return row?.written ? settledOf({ ...row, id: settlement.message, claim: settlement.claim }) : undefined;
 }

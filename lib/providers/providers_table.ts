@@ -1,5 +1,5 @@
 import type { GroupId, ProviderId } from "../ids.ts";
-import type { SystemSql } from "../postgres/sql.ts";
+import type { GroupSql, SystemSql } from "../postgres/sql.ts";
 
 /** One configured provider as it is stored: its secrets still sealed. */
 export interface StoredProvider {
@@ -20,7 +20,7 @@ export function sealingContext(group: GroupId, provider: ProviderId): string {
 
 /** A group's providers, oldest first, disabled ones included, with the group's revision they belong to. */
 export async function listProviders(
-  sql: SystemSql,
+  sql: SystemSql | GroupSql,
   group: GroupId,
 ): Promise<{ readonly revision: number; readonly providers: readonly StoredProvider[] }> {
   const rows = await sql<
@@ -55,21 +55,21 @@ interface StoredProviderRow {
   readonly enabled: boolean;
 }
 
-/** Creates a provider, or replaces everything but the id of the group's provider of the same name. */
-export async function putProvider(sql: SystemSql, provider: StoredProvider): Promise<void> {
+/** Creates a provider, or replaces everything but the id of the one that has its id. */
+export async function putProvider(sql: SystemSql | GroupSql, provider: StoredProvider): Promise<void> {
   await sql`
     insert into esp_providers (id, group_id, name, provider_type, settings, secrets, key_id, enabled)
     values (${provider.id}, ${provider.groupId}, ${provider.name}, ${provider.providerType},
       ${
     JSON.stringify(provider.settings)
   }::jsonb, ${provider.secrets}, ${provider.keyId}, ${provider.enabled})
-    on conflict (id) do update set provider_type = excluded.provider_type, settings = excluded.settings,
-      secrets = excluded.secrets, key_id = excluded.key_id, enabled = excluded.enabled, updated_at = now()`;
+    on conflict (id) do update set name = excluded.name, provider_type = excluded.provider_type,
+      settings = excluded.settings, secrets = excluded.secrets, key_id = excluded.key_id, enabled = excluded.enabled, updated_at = now()`;
 }
 
 /** The id of the group's oldest provider of a name. */
 export async function findProviderByName(
-  sql: SystemSql,
+  sql: SystemSql | GroupSql,
   group: GroupId,
   name: string,
 ): Promise<ProviderId | undefined> {
@@ -79,7 +79,8 @@ export async function findProviderByName(
 }
 
 /**
- * Marks a provider that refused its credentials or configuration (ruling 3.4). Answers whether it was in order before.
+ * Marks a provider that refused its credentials or configuration (ruling 3.4) and, the first time, tells it in the
+ * group's activity. Answers whether it was in order before.
  */
 export async function markNeedsAttention(
   sql: SystemSql,
@@ -87,12 +88,21 @@ export async function markNeedsAttention(
   fault: { readonly code: string; readonly detail: string },
 ): Promise<boolean> {
   const rows = await sql<{ first: boolean }>`
-    insert into provider_state (provider_id, group_id, needs_attention_since, fault_code, fault_detail)
-    values (${provider.id}, ${provider.group}, clock_timestamp(), ${fault.code}, ${fault.detail})
-    on conflict (provider_id) do update set
-      needs_attention_since = coalesce(provider_state.needs_attention_since, excluded.needs_attention_since),
-      fault_code = excluded.fault_code, fault_detail = excluded.fault_detail, updated_at = clock_timestamp()
-    returning old.needs_attention_since is null as first`;
+    with marked as (
+      insert into provider_state (provider_id, group_id, needs_attention_since, next_probe_at, fault_code, fault_detail)
+      values (${provider.id}, ${provider.group}, clock_timestamp(), clock_timestamp() + interval '1 minute',
+        ${fault.code}, ${fault.detail})
+      on conflict (provider_id) do update set
+        needs_attention_since = coalesce(provider_state.needs_attention_since, excluded.needs_attention_since),
+        next_probe_at = coalesce(provider_state.next_probe_at, excluded.next_probe_at),
+        fault_code = excluded.fault_code, fault_detail = excluded.fault_detail, updated_at = clock_timestamp()
+      returning old.needs_attention_since is null as first
+    ), told as (
+      insert into activity_logs (group_id, action, resource_type, resource_id, comment)
+      select ${provider.group}, 'provider.needs_attention', 'provider', ${provider.id}, ${fault.detail}
+      from marked where first
+    )
+    select first from marked`;
   return rows[0]?.first ?? false;
 }
 
@@ -103,17 +113,22 @@ export async function clearAttention(sql: SystemSql, provider: ProviderId): Prom
     where provider_id = ${provider} and needs_attention_since is not null`;
 }
 
-/**
- * Asks to send one message by way of probe to a provider that needs attention: true for one caller in each `gapMs`,
- * and for everybody when the mark is gone.
- */
-export async function takeProbe(sql: SystemSql, provider: ProviderId, gapMs: number): Promise<boolean> {
-  const rows = await sql`
-    update provider_state set next_probe_at = clock_timestamp() + make_interval(secs => ${gapMs} / 1000.0)
-    where provider_id = ${provider} and needs_attention_since is not null
-      and (next_probe_at is null or next_probe_at <= clock_timestamp())
-    returning provider_id`;
-  return rows.length === 1;
+/** Whether a provider that needed attention may be called: it is in order again, or this is the one probe. */
+export type ProbeAnswer = "in_order" | "probe" | "not_now";
+
+/** Asks to send one message by way of probe to a provider that needs attention: one caller in each `gapMs` may. */
+export async function takeProbe(sql: SystemSql, provider: ProviderId, gapMs: number): Promise<ProbeAnswer> {
+  const rows = await sql<{ taken: boolean; marked: boolean }>`
+    with probe as (
+      update provider_state set next_probe_at = clock_timestamp() + make_interval(secs => ${gapMs} / 1000.0)
+      where provider_id = ${provider} and needs_attention_since is not null
+        and (next_probe_at is null or next_probe_at <= clock_timestamp())
+      returning provider_id
+    )
+    select exists (select from probe) as taken, exists (
+      select from provider_state where provider_id = ${provider} and needs_attention_since is not null) as marked`;
+  if (rows[0]?.taken) return "probe";
+  return rows[0]?.marked ? "not_now" : "in_order";
 }
 
 /** The providers of a group that need attention. */

@@ -1,0 +1,163 @@
+import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
+import type { Claim } from "../../lib/messages/claims_table.ts";
+import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
+import type { Lease } from "../../lib/queue/queue.ts";
+import type { Crew } from "./crew.ts";
+import { changeFor, type Delivery, putOff, settle } from "./delivery.ts";
+import { Interrupted } from "./interrupted.ts";
+import { loadBody, memoryFor } from "./load_body.ts";
+import { tryRoute } from "./try_route.ts";
+
+/** Claims in a row that ended without a call, after which a message is given up (ruling 3.4). */
+const maxIdleClaims = 8;
+const afterFaultMs = 5000;
+/** For memory: other deliveries end and free it, so the wait is bounded by them; a timer takes no more than this. */
+const longestWaitMs = 86_400_000;
+
+/**
+ * Delivers the message a doorbell rang for: claims it, tries its route, writes down what became of it, and settles
+ * the doorbell last. Never throws for what a provider, the store, the queue or another worker did.
+ */
+export async function deliver(lease: Lease, crew: Crew): Promise<void> {
+  const answer = await crew.records.claim(lease.message, crew.draining);
+  if (answer.kind === "finished") return await crew.bells.done(lease); // the doorbell rang twice
+  if (answer.kind === "busy") return await crew.bells.again(lease, answer.forMs);
+  const delivery = begin(answer.claim, crew);
+  try {
+    const settled = await carry(await afterOpenCalls(delivery));
+    report(delivery, settled);
+    await settleBell(lease, settled, crew); // row first, doorbell second
+  } catch (error) {
+    await giveBack(lease, delivery, error);
+  } finally {
+    crew.claims.drop(answer.claim.number);
+  }
+}
+
+function begin(claim: Claim, crew: Crew): Delivery {
+  return { ...crew.claims.get(claim.number), claim, claimedAt: performance.now(), crew };
+}
+
+/** Calls of an earlier claim that nobody knows the end of are settled first, by their provider's policy. */
+async function afterOpenCalls(delivery: Delivery): Promise<Delivery> {
+  const { claim, crew } = delivery;
+  if (claim.openCalls.length === 0) return delivery;
+  using borrowed = await crew.providers.borrow(claim.message.group, claim.groupRevision);
+  const outcome: RecipientOutcome = {
+    kind: "unknown",
+    fault: {
+      blame: "provider",
+      code: "crash",
+      detail: "The worker died before it wrote down how the call ended",
+    },
+  };
+  const changes: RecipientChange[] = [];
+  const calls = claim.openCalls.map(({ call, provider, recipients }) => {
+    const unknown = borrowed.policyOf(provider);
+    for (const recipient of claim.message.recipients) {
+      if (!recipients.includes(recipient.id)) continue;
+      const change = changeFor(delivery, recipient, { outcome, unknown }, "crash");
+      changes.push(change.status === "pending" ? { ...change, delayMs: 0 } : change);
+    }
+    return { call, status: "unknown", error: outcome.fault.detail } as const;
+  });
+  await settle(delivery, { then: "go on", calls, changes });
+  return { ...delivery, claim: claimAfter(claim, changes) };
+}
+
+/** The claim once open calls are settled: who is still pending has spent an attempt on them. */
+function claimAfter(claim: Claim, changes: readonly RecipientChange[]): Claim {
+  const byRecipient = new Map(changes.map((change) => [change.recipient, change]));
+  const recipients = claim.message.recipients.flatMap((recipient) => {
+    const change = byRecipient.get(recipient.id);
+    if (change === undefined) return [recipient];
+    return change.status === "pending" ? [{ ...recipient, attempts: recipient.attempts + 1 }] : [];
+  });
+  return { ...claim, claims: 1, openCalls: [], message: { ...claim.message, recipients } };
+}
+
+async function carry(delivery: Delivery): Promise<Settled> {
+  const { claim, crew, signal } = delivery;
+  const { message } = claim;
+  if (message.recipients.length === 0) return await settle(delivery, { then: "conclude" });
+  if (claim.claims > maxIdleClaims) return await giveUp(delivery);
+  if (!claim.groupActive) return await putOff(delivery, "suspended");
+  using _memory = await crew.memory.reserve(memoryFor(message.size), longestWaitMs, signal);
+  const loaded = await loadBody(message, crew, signal);
+  if (loaded.kind === "down") {
+    crew.log.warn("body store cannot be reached", { messageId: message.id, error: loaded.error });
+    return await putOff(delivery, "store_down");
+  }
+  if (loaded.kind === "gone") {
+    const error = `The body is gone: ${message.storageRef.slice(0, 400)}`;
+    return await settle(delivery, { then: "storage_error", error });
+  }
+  await using body = loaded.body;
+  using borrowed = await crew.providers.borrow(message.group, claim.groupRevision);
+  const [first, ...others] = borrowed.route;
+  if (first === undefined) return await putOff(delivery, "no_provider");
+  return await tryRoute(delivery, body, [first, ...others]);
+}
+
+/** A message that ended its workers again and again is not given to another one. */
+async function giveUp(delivery: Delivery): Promise<Settled> {
+  const detail = `${maxIdleClaims} claims ended without a call`;
+  const changes = delivery.claim.message.recipients.map(({ id }): RecipientChange => ({
+    recipient: id,
+    status: "failed",
+    failure: "crashed",
+    attemptSpent: false,
+    fault: { code: "crashed", detail },
+  }));
+  return await settle(delivery, { then: "conclude", changes });
+}
+
+async function settleBell(lease: Lease, settled: Settled, { bells }: Crew): Promise<void> {
+  if (settled.status === "queued") await bells.again(lease, settled.delayMs);
+  else await bells.done(lease);
+}
+
+/** What ends a delivery early: a lost claim is another worker's now, everything else goes back as it was. */
+async function giveBack(lease: Lease, delivery: Delivery, error: unknown): Promise<void> {
+  const { crew, claim } = delivery;
+  const why = error instanceof Interrupted ? error.why : undefined;
+  if (why === undefined) crew.log.error("delivery failed", { messageId: claim.message.id, error });
+  if (why === "claim_lost" || crew.stopped.aborted) return await crew.bells.done(lease);
+  try {
+    const settled = await settle(delivery, { then: "release" });
+    await crew.bells.again(lease, Math.max(settled.delayMs, why === undefined ? afterFaultMs : 0));
+  } catch (failure) {
+    // The lease ends by itself and the sweeper rings.
+    crew.log.warn("cannot hand a message back", { messageId: claim.message.id, error: failure });
+  }
+}
+
+function report({ claim, claimedAt, crew }: Delivery, settled: Settled): void {
+  const { status, failureCode } = settled;
+  const durationMs = performance.now() - claimedAt;
+  const { processed, processingDuration, deadLetters } = crew.metrics.worker;
+  processingDuration.observe(durationMs / 1000);
+  const fields = {
+    messageId: claim.message.id,
+    group: claim.message.group,
+    correlationId: claim.message.correlationId,
+    durationMs: Math.round(durationMs),
+  };
+  switch (status) {
+    case "delivered":
+      processed.add({ status: "sent" });
+      return crew.log.info("message delivered", fields);
+    case "failed":
+    case "storage_error": {
+      const reason = failureCode ?? "storage_error";
+      processed.add({ status: "dlq" });
+      if (reason !== "cancelled" && reason !== "restored") deadLetters.add({ reason });
+      return crew.log.warn("message is a dead letter", { ...fields, reason });
+    }
+    case "queued":
+      processed.add({ status: "failed" });
+      return crew.log.info("message put off", { ...fields, delayMs: Math.round(settled.delayMs) });
+    default:
+      return crew.log.info("message settled", { ...fields, status });
+  }
+}

@@ -1,0 +1,37 @@
+import { countByGroup, countUnfinished } from "../../lib/messages/orphans_table.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import type { MemoryBudget } from "../../lib/store/memory_budget.ts";
+import type { Metrics } from "../../lib/telemetry/metrics.ts";
+
+/** What the gauges show. */
+export interface GaugeSources {
+  readonly database: Database;
+  readonly memory: MemoryBudget;
+  /** A clock in milliseconds that never goes back. */
+  readonly now?: () => number;
+}
+
+const freshMs = 5000;
+
+/** Sets the worker's gauges at each scrape; the database is counted once in five seconds at most. */
+export function setGauges(
+  metrics: Metrics,
+  { database, memory, now = () => performance.now() }: GaugeSources,
+): void {
+  let countedAt = -Infinity;
+  metrics.onScrape(() => {
+    metrics.worker.bodyMemory.set(memory.used);
+    const { active, idle } = database.connections();
+    metrics.database.active.set(active);
+    metrics.database.idle.set(idle);
+  });
+  metrics.onScrape(async () => {
+    if (now() - countedAt < freshMs) return;
+    countedAt = now();
+    for (const { status, count, oldestSeconds } of await countUnfinished(database.system)) {
+      metrics.queue.depth.set({ status }, count);
+      metrics.queue.oldestAge.set({ status }, oldestSeconds);
+    }
+    metrics.setPending(await countByGroup(database.system));
+  });
+}

@@ -1,0 +1,51 @@
+import type { Message } from "../../lib/messages/message.ts";
+import { readInlineBody } from "../../lib/messages/claims_table.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import type { Body } from "../../lib/store/body.ts";
+import { memoryBody } from "../../lib/store/memory_body.ts";
+import type { Crew } from "./crew.ts";
+import { Interrupted } from "./interrupted.ts";
+
+/** A message's bytes, or why there are none: a store that is down is not a body that is gone (ruling 3.4). */
+export type BodyAnswer =
+  | { readonly kind: "found"; readonly body: Body }
+  | { readonly kind: "gone" }
+  | { readonly kind: "down"; readonly error: unknown };
+
+/** Reads a body, and again after each delay while it is not there. Throws `Interrupted` when drained meanwhile. */
+export async function loadBody(message: Message, crew: LoadCrew, signal: AbortSignal): Promise<BodyAnswer> {
+  for (let tries = 0;; tries++) {
+    const answer = await readOnce(message, crew);
+    const delayMs = crew.terms.bodyDelaysMs[tries];
+    if (answer.kind === "found" || delayMs === undefined) return answer;
+    await sleepFor(delayMs, signal);
+    signal.throwIfAborted();
+    if (crew.draining.aborted) throw new Interrupted("draining");
+  }
+}
+
+/** The part of the crew that reads bodies. */
+export type LoadCrew = Pick<Crew, "store" | "sql" | "terms" | "draining">;
+
+async function readOnce(message: Message, crew: LoadCrew): Promise<BodyAnswer> {
+  try {
+    const body = await read(message, crew);
+    return body === undefined ? { kind: "gone" } : { kind: "found", body };
+  } catch (error) {
+    return { kind: "down", error };
+  }
+}
+
+async function read(message: Message, { store, sql }: LoadCrew): Promise<Body | undefined> {
+  if (message.storageRef !== "inline") return await store.get(message.storageRef);
+  const bytes = await readInlineBody(sql, message.id);
+  return bytes && memoryBody(bytes);
+}
+
+const smallBody = 256 * 1024;
+const largeBodyShare = 3 * 1024 * 1024;
+
+/** Memory one delivery of a body of this size takes: small ones are held with what is made of them, large ones stream. */
+export function memoryFor(size: number): number {
+  return size <= smallBody ? 3 * size : largeBodyShare;
+}

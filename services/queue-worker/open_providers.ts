@@ -1,0 +1,240 @@
+import type { Esp, EspIo, EspKind } from "../../lib/esp/esp.ts";
+import type { Fault } from "../../lib/esp/outcome.ts";
+import type { GroupId, ProviderId } from "../../lib/ids.ts";
+import type { SystemSql } from "../../lib/postgres/sql.ts";
+import {
+  listNeedingAttention,
+  listProviders,
+  sealingContext,
+  type StoredProvider,
+} from "../../lib/providers/providers_table.ts";
+import { listRules } from "../../lib/routing/rules_table.ts";
+import { planRoute } from "../../lib/routing/route.ts";
+import { isUnderstood } from "../../lib/routing/routing_rule.ts";
+import { type SealingKey, unseal } from "../../lib/secrets/seal.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import { Slots } from "./slots.ts";
+
+/** A provider ready to be called, or the fault that keeps it from being called. */
+export interface OpenProvider {
+  /** Absent for the `stdout` that stands in where a group has no provider. */
+  readonly id?: ProviderId;
+  readonly group: GroupId;
+  readonly name: string;
+  readonly type: string;
+  readonly enabled: boolean;
+  readonly unknown: "retry" | "hold";
+  readonly opened: { readonly esp: Esp; readonly places: Slots } | { readonly fault: Fault };
+}
+
+/** What a group's mail may go by now; dispose it when the delivery has ended. */
+export interface BorrowedRoute extends Disposable {
+  /** Best first; empty when the message has to wait. */
+  readonly route: readonly OpenProvider[];
+  /** What the owner of a provider of this group wants when nobody knows whether a call sent anything. */
+  policyOf(provider: ProviderId | undefined): "retry" | "hold";
+}
+
+/** What opening providers takes. */
+export interface OpenProvidersOptions {
+  readonly sql: SystemSql;
+  readonly findKind: (name: string) => EspKind<unknown> | undefined;
+  readonly io: EspIo;
+  readonly keys: readonly SealingKey[];
+  /** What becomes of mail of a group that has no provider (ruling 1.11). */
+  readonly withoutProvider: "wait" | "stdout";
+  /** Told of the providers that somebody has to repair. */
+  readonly onAttention: (marked: readonly ProviderId[]) => void;
+  readonly log: Log;
+  /** A clock in milliseconds that never goes back. */
+  readonly now?: () => number;
+}
+
+interface Entry {
+  readonly revision: number;
+  readonly loadedAt: number;
+  readonly route: readonly OpenProvider[];
+  readonly holding: ReadonlySet<ProviderId>;
+  users: number;
+  isRetired: boolean;
+}
+
+const longestLifeMs = 300_000;
+const maxGroups = 1000;
+/** Calls at a time for a kind that names no limit of its own. */
+const manyCalls = 10_000;
+
+/** Opened providers by group and revision, for at most five minutes, closed when nobody uses them (ruling 3.19). */
+export class OpenProviders implements AsyncDisposable {
+  readonly #options: OpenProvidersOptions;
+  readonly #now: () => number;
+  // The map's order is the order of last use.
+  readonly #entries = new Map<GroupId, Entry>();
+  readonly #loading = new Map<GroupId, Promise<Entry>>();
+  readonly #closing = new Set<Promise<void>>();
+
+  constructor(options: OpenProvidersOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** The route of a group's mail, at this revision of the group or a later one; throws when it cannot be read. */
+  async borrow(group: GroupId, revision: number): Promise<BorrowedRoute> {
+    let entry = this.#fresh(group, revision) ?? await this.#load(group, revision);
+    while (entry.isRetired) entry = await this.#load(group, revision);
+    entry.users++;
+    this.#entries.delete(group);
+    this.#entries.set(group, entry);
+    let isBorrowed = true;
+    return {
+      route: entry.route,
+      policyOf: (provider) => provider !== undefined && entry.holding.has(provider) ? "hold" : "retry",
+      [Symbol.dispose]: () => {
+        if (!isBorrowed) return;
+        isBorrowed = false;
+        entry.users--;
+        this.#closeUnused(entry);
+      },
+    };
+  }
+
+  /** Closes what is too old and in nobody's use; to be called now and then. */
+  expire(): void {
+    for (const [group, entry] of this.#entries) {
+      if (this.#now() - entry.loadedAt >= longestLifeMs && entry.users === 0) this.#retire(group, entry);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const [group, entry] of this.#entries) this.#retire(group, entry);
+    await Promise.all(this.#closing);
+  }
+
+  #fresh(group: GroupId, revision: number): Entry | undefined {
+    const entry = this.#entries.get(group);
+    if (entry === undefined) return undefined;
+    if (entry.revision >= revision && this.#now() - entry.loadedAt < longestLifeMs) return entry;
+    this.#retire(group, entry);
+    return undefined;
+  }
+
+  async #load(group: GroupId, revision: number): Promise<Entry> {
+    for (;;) {
+      let loading = this.#loading.get(group);
+      if (loading === undefined) {
+        loading = this.#open(group).finally(() => this.#loading.delete(group));
+        this.#loading.set(group, loading);
+      }
+      const entry = await loading;
+      if (entry.revision >= revision && !entry.isRetired) return entry;
+      // It was read just before the change that this message knows of.
+      this.#retire(group, entry);
+    }
+  }
+
+  async #open(group: GroupId): Promise<Entry> {
+    const { sql, onAttention } = this.#options;
+    const loadedAt = this.#now();
+    const { revision, providers } = await listProviders(sql, group);
+    const rules = await listRules(sql, group);
+    onAttention(await listNeedingAttention(sql, group));
+    for (const rule of rules) {
+      if (!isUnderstood(rule)) {
+        this.#options.log.warn("routing rule skipped", {
+          group,
+          reason: "its conditions are not understood",
+        });
+      }
+    }
+    const route = planRoute(rules, providers);
+    const entry: Entry = {
+      revision,
+      loadedAt,
+      route: providers.length === 0 && this.#options.withoutProvider === "stdout"
+        ? [this.#standIn(group)]
+        : await Promise.all(route.map((provider) => this.#openOne(provider))),
+      holding: new Set(providers.filter(({ settings }) => policyOf(settings) === "hold").map(({ id }) => id)),
+      users: 0,
+      isRetired: false,
+    };
+    const before = this.#entries.get(group);
+    if (before !== undefined) this.#retire(group, before);
+    this.#entries.set(group, entry);
+    this.#makeRoom();
+    return entry;
+  }
+
+  async #openOne(stored: StoredProvider): Promise<OpenProvider> {
+    const { id, groupId: group, name, providerType: type, enabled } = stored;
+    const common = { id, group, name, type, enabled, unknown: policyOf(stored.settings) };
+    try {
+      const kind = this.#options.findKind(type);
+      if (kind === undefined) {
+        return { ...common, opened: unusable("kind_unknown", `There is no ESP "${type}"`) };
+      }
+      const settings = kind.settings.safeParse({ ...stored.settings, ...await this.#secretsOf(stored) });
+      if (!settings.success) {
+        const fields = [...new Set(settings.error.issues.map((issue) => issue.path.join(".")))].join(", ");
+        return { ...common, opened: unusable("settings_invalid", `The settings are not valid: ${fields}`) };
+      }
+      return { ...common, opened: withPlaces(kind.open(settings.data, this.#options.io)) };
+    } catch (error) {
+      this.#options.log.warn("cannot open provider", { group, provider: id, providerName: name, error });
+      const detail = error instanceof Error ? error.message : String(error);
+      return { ...common, opened: unusable("cannot_open", detail) };
+    }
+  }
+
+  async #secretsOf(stored: StoredProvider): Promise<Record<string, unknown>> {
+    if (stored.secrets === null || stored.keyId === null) return {};
+    const sealed = { keyId: stored.keyId, bytes: stored.secrets };
+    const text = await unseal(sealed, sealingContext(stored.groupId, stored.id), this.#options.keys);
+    return JSON.parse(text) as Record<string, unknown>;
+  }
+
+  #standIn(group: GroupId): OpenProvider {
+    const kind = this.#options.findKind("stdout");
+    const opened = kind === undefined
+      ? unusable("kind_unknown", `There is no ESP "stdout"`)
+      : withPlaces(kind.open(kind.settings.parse({}), this.#options.io));
+    return { group, name: "stdout", type: "stdout", enabled: true, unknown: "retry", opened };
+  }
+
+  #makeRoom(): void {
+    for (const [group, entry] of this.#entries) {
+      if (this.#entries.size <= maxGroups) return;
+      if (entry.users === 0) this.#retire(group, entry);
+    }
+  }
+
+  #retire(group: GroupId, entry: Entry): void {
+    if (this.#entries.get(group) === entry) this.#entries.delete(group);
+    if (entry.isRetired) return;
+    entry.isRetired = true;
+    this.#closeUnused(entry);
+  }
+
+  #closeUnused(entry: Entry): void {
+    if (!entry.isRetired || entry.users > 0) return;
+    const closing = closeAll(entry.route).catch((error) => {
+      this.#options.log.warn("cannot close provider", { error });
+    }).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+}
+
+function withPlaces(esp: Esp) {
+  return { esp, places: new Slots(esp.limits.parallel ?? manyCalls) };
+}
+
+function unusable(code: string, detail: string): { readonly fault: Fault } {
+  return { fault: { blame: "provider", code, detail: detail.slice(0, 500) } };
+}
+
+function policyOf(settings: Readonly<Record<string, unknown>>): "retry" | "hold" {
+  return settings["unknown"] === "hold" ? "hold" : "retry";
+}
+
+async function closeAll(route: readonly OpenProvider[]): Promise<void> {
+  for (const { opened } of route) if ("esp" in opened) await opened.esp[Symbol.asyncDispose]();
+}

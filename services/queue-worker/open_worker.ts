@@ -1,0 +1,118 @@
+import type { Config } from "../../lib/config/settings.ts";
+import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
+import { awaitSchema } from "../../lib/postgres/await_schema.ts";
+import { type Database, openDatabase } from "../../lib/postgres/database.ts";
+import { openQueue } from "../../lib/queue/open_queue.ts";
+import type { Queue } from "../../lib/queue/queue.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import { parseKeys } from "../../lib/secrets/seal.ts";
+import { openStore } from "../../lib/store/open_store.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import type { Metrics } from "../../lib/telemetry/metrics.ts";
+import { deliver } from "./deliver.ts";
+import { setGauges } from "./gauges.ts";
+import { crewSettings, openCrew, type OpenedCrew } from "./open_crew.ts";
+import { Presence } from "./presence.ts";
+import { Sweeper } from "./sweep.ts";
+import { Worker } from "./worker.ts";
+
+/** The process's surroundings. */
+export interface Surroundings {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** A name that no other process has while this one lives; without it nothing is taken over from a predecessor. */
+  readonly name?: string;
+  /** Ends the waiting for what is not there yet. */
+  readonly signal: AbortSignal;
+}
+
+/** A worker at work; disposing drains it. */
+export interface RunningWorker extends AsyncDisposable {
+  /** The parts that keep it from delivering just now. */
+  whatIsDown(): Promise<readonly string[]>;
+}
+
+/** Messages in hand for each call that may be in progress, so that calls never wait for the database. */
+const handsPerSlot = 4;
+
+/** Opens database, store, queue, crew, worker and sweeper; undefined when the process is told to stop first. */
+export async function openWorker(config: Config, around: Surroundings): Promise<RunningWorker | undefined> {
+  await using opened = new AsyncDisposableStack();
+  const { log, metrics, signal } = around;
+  const database = opened.use(openWorkerDatabase(config, around));
+  const development = config.environment === "development";
+  if (!await awaitSchema(database, { development, log, signal })) return undefined;
+  await ensurePartitions(database.system);
+  opened.use(keepPartitions(database.system, (error) => log.error("partitions not made", { error })));
+  const { path, minFree, type } = config.storage;
+  const instance = `worker-${config.instance}`;
+  const store = opened.use(await openStore({ type: type as "local", path, instance, minFree }));
+  const incarnation = crypto.randomUUID();
+  const name = around.name ?? `unnamed:${incarnation}`;
+  const consumer = config.queue.consumerId || name;
+  const queue = opened.use(await openQueue(config.queue, { database, log, consumer }));
+  const keys = await parseKeys(config.secrets.keys.reveal()) ?? [];
+  const crew = opened.use(openCrew({
+    ...crewSettings(config, keys),
+    database,
+    store,
+    queue,
+    log,
+    metrics,
+    name,
+    incarnation,
+  }));
+  setGauges(metrics, { database, memory: crew.memory });
+  const sweeper = opened.use(
+    new Sweeper({ database, queue, log, metrics, sweepAfterMs: config.queue.sweepAfter }),
+  );
+  if (around.name !== undefined) {
+    const onFreed = () => sweeper.hurry();
+    opened.use(new Presence({ sql: database.system, name, incarnation, log, onFreed }));
+  }
+  const worker = new Worker({
+    queue,
+    hands: config.queue.workers * handsPerSlot,
+    blockMs: config.queue.blockTimeout,
+    run: (lease) => deliver(lease, crew),
+    log,
+  });
+  opened.defer(() => drain(worker, crew, config.worker.shutdownTimeout, log));
+  const stack = opened.move();
+  return {
+    whatIsDown: () => whatIsDown(database, queue),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Finishes what runs, hands back the rest; what is not done in time is stopped and left to its lease. */
+async function drain(worker: Worker, crew: OpenedCrew, timeoutMs: number, log: Log): Promise<void> {
+  const cut = new AbortController();
+  crew.drain();
+  const drained = worker.drain().then(() => cut.abort());
+  await sleepFor(timeoutMs, cut.signal);
+  if (cut.signal.aborted) return;
+  log.warn("deliveries stopped before they were done", { count: worker.inHand });
+  crew.stop();
+  await drained;
+}
+
+async function whatIsDown(database: Database, queue: Queue): Promise<readonly string[]> {
+  const asked = await Promise.allSettled([database.system`select 1`, queue.ping()]);
+  return ["database", "queue"].filter((_, index) => asked[index]?.status === "rejected");
+}
+
+function openWorkerDatabase(config: Config, { log, metrics }: Surroundings): Database {
+  return openDatabase({
+    url: config.database.url.reveal(),
+    role: "smtp_proxy_worker",
+    poolMax: config.database.poolMax,
+    connectTimeoutMs: config.database.connectTimeout,
+    applicationName: "queue-worker",
+    onIdleError: (error) => log.warn("database connection lost", { error }),
+    onStatement: (seconds, failed) => {
+      metrics.database.queryDuration.observe({ query: "any" }, seconds);
+      if (failed) metrics.database.errors.add({ query: "any" });
+    },
+  });
+}

@@ -1,0 +1,73 @@
+import { announceWorker, succeedWorker, touchWorker } from "../../lib/messages/claims_table.ts";
+import type { SystemSql } from "../../lib/postgres/sql.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+
+/** Who is present. */
+export interface PresenceOptions {
+  readonly sql: SystemSql;
+  /** Kept across restarts, and nobody else's while this process lives. */
+  readonly name: string;
+  readonly incarnation: string;
+  readonly log: Log;
+  /** Told when claims of the process before were ended, so that they can be rung at once. */
+  readonly onFreed: () => void;
+}
+
+const touchMs = 2000;
+const goneMs = 6000;
+const againMs = 1000;
+
+/**
+ * Keeps a worker's sign of life and takes over from the process that had its name before: once that has given none
+ * for six seconds its claims are ended, so that nothing waits for their leases.
+ */
+export class Presence implements AsyncDisposable {
+  readonly #options: PresenceOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #isPresent = false;
+
+  constructor(options: PresenceOptions) {
+    this.#options = options;
+    this.#running = this.#keep();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #keep(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        this.#isPresent = this.#isPresent ? await this.#touch() : await this.#announce();
+      } catch (error) {
+        this.#options.log.debug("cannot give a sign of life", { error });
+      }
+      await sleepFor(this.#isPresent ? touchMs : againMs, signal);
+    }
+  }
+
+  async #touch(): Promise<boolean> {
+    const { sql, name, incarnation, log } = this.#options;
+    if (await touchWorker(sql, name, incarnation)) return true;
+    log.error("another process has this worker's name", { part: name });
+    return false;
+  }
+
+  async #announce(): Promise<boolean> {
+    const { sql, name, incarnation, log, onFreed } = this.#options;
+    const { previous, seenMsAgo = 0 } = await announceWorker(sql, name, incarnation);
+    if (previous === undefined || previous === incarnation) return true;
+    if (seenMsAgo < goneMs) return false;
+    const freed = await succeedWorker(sql, name, previous, incarnation);
+    if (freed === undefined) return false;
+    if (freed > 0) {
+      log.info("claims of the process before were ended", { count: freed });
+      onFreed();
+    }
+    return true;
+  }
+}

@@ -1,0 +1,124 @@
+import { coalesce, type CoalesceOptions, type ItemResult, TooManyWaiting } from "../../lib/coalesce.ts";
+import type { MessageId } from "../../lib/ids.ts";
+import { type ClaimAnswer, claimMessages } from "../../lib/messages/claims_table.ts";
+import { type CallStart, startCalls } from "../../lib/messages/delivery_logs_table.ts";
+import { findSettled, settleAll, type Settled, type Settlement } from "../../lib/messages/outcomes_table.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { CommitInDoubt, isOutage, isRetryable } from "../../lib/postgres/faults.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import type { Metrics } from "../../lib/telemetry/metrics.ts";
+import type { KeptClaims } from "./keep_claims.ts";
+
+/** What the records need. */
+export interface RecordsOptions {
+  readonly database: Database;
+  readonly claims: KeptClaims;
+  /** See `holderOf`. */
+  readonly holder: string;
+  readonly leaseMs: number;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+const firstPauseMs = 50;
+const longestPauseMs = 1000;
+
+/**
+ * The durable steps of a delivery, each a batch shared by all deliveries of the process (ruling 3.13). While the
+ * database is down they wait and try again until the signal they are given is aborted; then they throw.
+ */
+export class Records {
+  readonly #options: RecordsOptions;
+  readonly #claim: (id: MessageId) => Promise<ClaimAnswer>;
+  readonly #start: (start: CallStart) => Promise<boolean>;
+  readonly #settle: (settlement: Settlement) => Promise<Settled | undefined>;
+
+  constructor(options: RecordsOptions) {
+    this.#options = options;
+    const { database } = options;
+    this.#claim = coalesce((ids) => this.#claimAll(ids), this.#batches("claims"));
+    this.#start = coalesce(async (starts) => {
+      const begun = await startCalls(database.system, starts);
+      return starts.map(({ call }) => done(begun.has(call)));
+    }, this.#batches("calls"));
+    this.#settle = coalesce(
+      async (settlements) => (await settleAll(database, settlements)).map(done),
+      { ...this.#batches("settlements"), parallel: 2 },
+    );
+  }
+
+  /** Claims a message; what is claimed is renewed from now on. */
+  async claim(id: MessageId, signal: AbortSignal): Promise<ClaimAnswer> {
+    return await this.#patiently(() => this.#claim(id), signal);
+  }
+
+  /** Writes a call down before it is made; false when it must not be made. */
+  async startCall(start: CallStart, signal: AbortSignal): Promise<boolean> {
+    return await this.#patiently(() => this.#start(start), signal);
+  }
+
+  /** Writes down what became of a message; undefined when its claim is lost and nothing was written. */
+  async settle(settlement: Settlement, signal: AbortSignal): Promise<Settled | undefined> {
+    const isEnd = settlement.then !== "go on";
+    const { claims, database } = this.#options;
+    if (isEnd) claims.ending(settlement.claim);
+    let isDoubtful = false;
+    const settled = await this.#patiently(async () => {
+      try {
+        return await this.#settle(settlement) ??
+          (isDoubtful ? await findSettled(database.system, settlement) : undefined);
+      } catch (error) {
+        if (error instanceof CommitInDoubt) isDoubtful = true;
+        throw error;
+      }
+    }, signal);
+    if (isEnd || settled === undefined) claims.drop(settlement.claim);
+    return settled;
+  }
+
+  async #claimAll(ids: readonly MessageId[]): Promise<readonly ItemResult<ClaimAnswer>[]> {
+    const { database, claims, holder, leaseMs } = this.#options;
+    const askedAt = performance.now();
+    const answers = await claimMessages(database.system, ids, { holder, leaseMs, held: claims.numbers() });
+    const taken = new Set<MessageId>();
+    return ids.map((id) => {
+      const answer = answers.get(id) ?? { kind: "finished" };
+      if (answer.kind !== "claimed") return done(answer);
+      // Two doorbells of one message in one batch: the second finds it taken.
+      if (taken.has(id)) return done({ kind: "busy", forMs: leaseMs });
+      taken.add(id);
+      claims.take(answer.claim, askedAt);
+      return done(answer);
+    });
+  }
+
+  #batches<Item>(step: "claims" | "calls" | "settlements"): CoalesceOptions<Item> {
+    const { batchSize } = this.#options.metrics.process;
+    return { isOutage: isPassing, onBatch: (size) => batchSize.observe({ step }, size) };
+  }
+
+  async #patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let pauseMs = firstPauseMs;; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+      try {
+        return await work();
+      } catch (error) {
+        if (signal.aborted || !isPassing(error)) throw error;
+        this.#options.log.debug("database step put off", { delayMs: pauseMs, error });
+        await sleepFor(pauseMs, signal);
+        if (signal.aborted) throw error;
+      }
+    }
+  }
+}
+
+function done<T>(value: T): ItemResult<T> {
+  return { ok: true, value };
+}
+
+/** Errors that say the database could not do it now, not that it cannot be done. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof CommitInDoubt || error instanceof TooManyWaiting) return true;
+  if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return false;
+  return isOutage(error) || isRetryable(error);
+}

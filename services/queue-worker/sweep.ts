@@ -1,0 +1,143 @@
+import {
+  type Orphan,
+  readEpoch,
+  recordEpoch,
+  takeExpiredClaims,
+  takeLostDoorbells,
+} from "../../lib/messages/orphans_table.ts";
+import type { Database, HeldLock } from "../../lib/postgres/database.ts";
+import type { Queue } from "../../lib/queue/queue.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import type { Log } from "../../lib/telemetry/log.ts";
+import type { Metrics } from "../../lib/telemetry/metrics.ts";
+import { ringAll } from "./ring_all.ts";
+
+/** What the sweeper needs. */
+export interface SweeperOptions {
+  readonly database: Database;
+  readonly queue: Queue;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** First gap before a message is rung again that nobody has claimed by then; it doubles. */
+  readonly sweepAfterMs: number;
+  /** How much longer than the head of its lane a message must be due before its doorbell counts as lost. */
+  readonly graceMs?: number;
+  readonly roundMs?: number;
+}
+
+const lockName = "smtp_proxy.sweeper";
+const defaultRoundMs = 1000;
+const expiredEveryMs = 2000;
+const lostEveryMs = 5000;
+/** Lanes are first in, first out, so this need only cover the pauses between the tries of a doorbell's push. */
+const defaultGraceMs = 20_000;
+const atOnce = 2000;
+
+/**
+ * Rings for messages nobody works on although somebody should: all of them when the queue has lost its contents, those
+ * whose doorbell or claimant is gone otherwise (ruling 3.6). It never changes what a message is. One sweeper at a time
+ * works for a database; the others wait for its lock.
+ */
+export class Sweeper implements AsyncDisposable {
+  readonly #options: SweeperOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #expiredAt = -Infinity;
+  #lostAt = -Infinity;
+  #lock: HeldLock | undefined;
+  #isTold = false;
+
+  constructor(options: SweeperOptions) {
+    this.#options = options;
+    this.#running = this.#sweepForever();
+  }
+
+  /** Looks for expired claims at once. */
+  hurry(): void {
+    this.#expiredAt = -Infinity;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #sweepForever(): Promise<void> {
+    const { log, roundMs = defaultRoundMs } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        if (await this.#holdLock()) await this.#round();
+        this.#isTold = false;
+      } catch (error) {
+        // Told once for each outage.
+        if (!this.#isTold) log.warn("cannot sweep", { error });
+        this.#isTold = true;
+      }
+      await sleepFor(roundMs, signal);
+    }
+    await this.#lock?.[Symbol.asyncDispose]();
+  }
+
+  async #holdLock(): Promise<boolean> {
+    if (this.#lock !== undefined && !this.#lock.lost) return true;
+    this.#lock = await this.#options.database.tryLock(lockName);
+    return this.#lock !== undefined;
+  }
+
+  async #round(): Promise<void> {
+    await this.#watchEpoch();
+    const now = performance.now();
+    if (now - this.#expiredAt >= expiredEveryMs) {
+      this.#expiredAt = now;
+      await this.#ringExpired();
+    }
+    if (now - this.#lostAt >= lostEveryMs) {
+      this.#lostAt = now;
+      await this.#ringLost();
+    }
+  }
+
+  async #watchEpoch(): Promise<void> {
+    const { database, queue, log, metrics } = this.#options;
+    const epoch = await queue.epoch() ?? await queue.beginEpoch(crypto.randomUUID());
+    const recorded = await readEpoch(database.system);
+    if (epoch === recorded) return;
+    log.warn("queue lost its contents", {
+      epoch,
+      reason: recorded === undefined ? "first start" : "new epoch",
+    });
+    const count = await ringAll({
+      sql: database.system,
+      queue,
+      signal: this.#stop.signal,
+      onRung: (some) => metrics.worker.sweeperRings.add({ reason: "epoch" }, some),
+    });
+    // Rung in part: the next round begins anew, and a doorbell that rings twice does no harm.
+    if (count === undefined) return;
+    await recordEpoch(database.system, epoch);
+    log.info("queue rung anew", { epoch, count });
+  }
+
+  async #ringExpired(): Promise<void> {
+    const { database, sweepAfterMs } = this.#options;
+    await this.#ring(await takeExpiredClaims(database.system, sweepAfterMs, atOnce), "expired");
+  }
+
+  async #ringLost(): Promise<void> {
+    const { database, queue, sweepAfterMs, graceMs = defaultGraceMs } = this.#options;
+    const heads = await queue.heads();
+    const orphans = await takeLostDoorbells(database.system, heads, graceMs, sweepAfterMs, atOnce);
+    await this.#ring(orphans, "lost");
+  }
+
+  async #ring(orphans: readonly Orphan[], reason: "expired" | "lost"): Promise<void> {
+    if (orphans.length === 0) return;
+    const { queue, log, metrics } = this.#options;
+    const results = await queue.push(orphans.map(({ id, group }) => ({ message: id, group })));
+    const rung = results.filter((result) => result.ok).length;
+    metrics.worker.sweeperRings.add({ reason }, rung);
+    log.info("sweeper rang", { reason, count: rung });
+    if (rung < orphans.length) log.warn("sweeper could not ring", { reason, count: orphans.length - rung });
+  }
+}

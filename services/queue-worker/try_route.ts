@@ -1,0 +1,156 @@
+import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
+import type { RecipientId } from "../../lib/ids.ts";
+import type { Recipient } from "../../lib/messages/message.ts";
+import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
+import type { Body } from "../../lib/store/body.ts";
+import { type Callable, callProvider } from "./call_provider.ts";
+import { changeFor, type Delivery, settle, type Verdict } from "./delivery.ts";
+import type { OpenProvider } from "./open_providers.ts";
+
+type Route = readonly [OpenProvider, ...OpenProvider[]];
+
+/**
+ * Tries the providers of a route, best first: each gets the recipients its predecessor failed for by its own fault,
+ * in parcels it can take. The end of every call is written before the next begins, the last one with the conclusion.
+ */
+export async function tryRoute(delivery: Delivery, body: Body, route: Route): Promise<Settled> {
+  const verdicts = new Verdicts();
+  let open = delivery.claim.message.recipients;
+  for (const [index, provider] of route.entries()) {
+    const isLast = index === route.length - 1;
+    const result = await tryProvider(delivery, provider, { open, body, isLast, verdicts });
+    if (result.settled !== undefined) return result.settled;
+    open = result.open;
+  }
+  return await settle(delivery, { then: "conclude", changes: verdicts.changes(delivery, open) });
+}
+
+interface Leg {
+  readonly open: readonly Recipient[];
+  readonly body: Body;
+  readonly isLast: boolean;
+  readonly verdicts: Verdicts;
+}
+
+/** One provider's turn: answers who is left for the next, or what the message has become when nobody is. */
+async function tryProvider(
+  delivery: Delivery,
+  provider: OpenProvider,
+  { open, body, isLast, verdicts }: Leg,
+): Promise<{ readonly open: readonly Recipient[]; readonly settled?: Settled }> {
+  const left: Recipient[] = [];
+  let rest = open;
+  while (rest.length > 0) {
+    const callable = await whetherToCall(delivery, provider, body);
+    if (!("esp" in callable)) {
+      verdicts.add(rest, callable);
+      return { open: [...left, ...rest] };
+    }
+    const size = Math.max(1, callable.esp.limits.recipients);
+    const parcel = rest.slice(0, size);
+    const after = rest.slice(size);
+    const result = await callProvider(delivery, callable, parcel, body, async ({ end, report }) => {
+      const changes: RecipientChange[] = [];
+      for (const recipient of parcel) {
+        const outcome = report.recipients.get(recipient.id);
+        if (outcome === undefined) continue;
+        const verdict = { outcome, unknown: provider.unknown };
+        if (mayFallBack(outcome)) {
+          verdicts.add([recipient], verdict);
+          left.push(recipient);
+          changes.push(...isLast ? [] : [heldOver(recipient, outcome)]);
+        } else changes.push(changeFor(delivery, recipient, verdict));
+      }
+      const blanket = blanketOf(parcel, report.recipients, provider);
+      if (blanket !== undefined) verdicts.add(after, blanket);
+      const isOver = after.length === 0 || blanket !== undefined;
+      const remaining = isOver ? [...left, ...after] : left;
+      const isEnd = isOver && (isLast || remaining.length === 0);
+      if (isEnd) changes.push(...verdicts.changes(delivery, remaining));
+      const settled = await settle(delivery, { then: isEnd ? "conclude" : "go on", calls: [end], changes });
+      return { isOver, remaining, ...(isEnd && { settled }) };
+    });
+    if (result.settled !== undefined) return { open: [], settled: result.settled };
+    if (result.isOver) return { open: result.remaining };
+    rest = after;
+  }
+  return { open: left };
+}
+
+/** Another provider may be tried: this one is to blame, and has certainly not sent it. */
+function mayFallBack(outcome: RecipientOutcome): boolean {
+  return (outcome.kind === "retry" || outcome.kind === "wait") && outcome.fault.blame === "provider";
+}
+
+/** Whoever fails for the last provider is judged with the conclusion; until then the row only says why. */
+function heldOver({ id }: Recipient, outcome: RecipientOutcome): RecipientChange {
+  return {
+    recipient: id,
+    status: "pending",
+    delayMs: 0,
+    attemptSpent: false,
+    kind: outcome.kind,
+    ...(outcome.kind !== "accepted" && { fault: outcome.fault }),
+  };
+}
+
+/** A provider that makes everybody wait would make the next parcel wait too: nobody asks it again. */
+function blanketOf(
+  parcel: readonly Recipient[],
+  outcomes: ReadonlyMap<RecipientId, RecipientOutcome>,
+  provider: OpenProvider,
+): Verdict | undefined {
+  const all = parcel.map(({ id }) => outcomes.get(id));
+  const [first] = all;
+  if (first === undefined || !all.every((outcome) => outcome?.kind === "wait")) return undefined;
+  return { outcome: first, unknown: provider.unknown };
+}
+
+/** The opened provider, or why it is not to be called now. */
+async function whetherToCall(
+  { crew, claim }: Delivery,
+  provider: OpenProvider,
+  body: Body,
+): Promise<Callable | Verdict> {
+  const { opened, id, unknown } = provider;
+  if ("fault" in opened) {
+    if (id !== undefined) await crew.health.noteUnusable({ ...provider, id }, opened.fault);
+    return { outcome: { kind: "wait", cause: "configuration", fault: opened.fault }, unknown };
+  }
+  const { bytes } = opened.esp.limits;
+  if (body.size > bytes) {
+    const detail = `The message has ${body.size} bytes and ${provider.type} takes ${bytes} at most`;
+    const fault = { blame: "message", code: "message_too_large", detail } as const;
+    return { outcome: { kind: "refused", fault }, unknown };
+  }
+  const rest = id === undefined ? undefined : await crew.health.ask({ ...provider, id });
+  if (rest !== undefined) {
+    crew.log.debug("provider rests", {
+      messageId: claim.message.id,
+      reason: rest.obstacle,
+      delayMs: rest.forMs,
+    });
+    return rest;
+  }
+  return { provider, esp: opened.esp, places: opened.places };
+}
+
+/** The verdict on each recipient that no provider has served yet; what spends an attempt outweighs what does not. */
+class Verdicts {
+  readonly #byRecipient = new Map<RecipientId, Verdict>();
+
+  add(recipients: readonly Recipient[], verdict: Verdict): void {
+    for (const { id } of recipients) {
+      const before = this.#byRecipient.get(id);
+      const isSpent = before !== undefined && "outcome" in before && before.outcome.kind === "retry";
+      if (!isSpent) this.#byRecipient.set(id, verdict);
+    }
+  }
+
+  changes(delivery: Delivery, recipients: readonly Recipient[]): readonly RecipientChange[] {
+    return recipients.flatMap((recipient) => {
+      const verdict = this.#byRecipient.get(recipient.id);
+      return verdict === undefined ? [] : [changeFor(delivery, recipient, verdict)];
+    });
+  }
+}
