@@ -12,9 +12,11 @@ export function outcomesOf(result: TransactionResult): readonly RecipientOutcome
     const outcome = outcomeOfReply(result.mail, "mail");
     return result.recipients.map(() => outcome);
   }
-  const others = outcomeOfTaken(result);
+  let others: RecipientOutcome | undefined;
   return result.recipients.map((reply) =>
-    reply === undefined || replyClass(reply) === 2 ? others : outcomeOfReply(reply, "rcpt")
+    reply === undefined || replyClass(reply) === 2
+      ? others ??= outcomeOfTaken(result)
+      : outcomeOfReply(reply, "rcpt")
   );
 }
 
@@ -49,6 +51,9 @@ export function outcomeOfFailure(failure: SmtpFailure): RecipientOutcome {
     case "auth_refused":
       if (reply !== undefined && replyClass(reply) === 4) return notNow(reply, "auth");
       return { kind: "wait", cause: "credentials", fault: fault("provider", code, message) };
+    case "tls_refused":
+      if (reply !== undefined && replyClass(reply) === 4) return notNow(reply, "auth");
+      return { kind: "wait", cause: "configuration", fault: fault("provider", code, message) };
     case "address_not_allowed":
     case "auth_unavailable":
     case "tls_unavailable":

@@ -91,6 +91,7 @@ export class SmtpSink implements AsyncDisposable {
       write: (text) => current.write(text, "latin1"),
       drop: () => plain.destroy(),
       end: () => current.end(),
+      pause: () => current.pause(),
       startTls: () => current = this.#startTls(plain, conversation),
       later: (ms, work) => this.#later(ms, work),
       step: (step) => this.#options.onMail === undefined && this.steps.push(step),

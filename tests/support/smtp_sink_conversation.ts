@@ -64,6 +64,8 @@ export interface SinkWires {
   /** At once, or after what was written. */
   readonly drop: () => void;
   readonly end: () => void;
+  /** Reads no further. */
+  readonly pause: () => void;
   readonly startTls: () => void;
   readonly later: (ms: number, work: () => void) => void;
   readonly step: (step: SinkStep) => void;
@@ -314,7 +316,7 @@ export class SinkConversation {
   #stop(action: SinkAction, reply: string | undefined): void {
     this.#flush();
     this.#mode = "stopped";
-    if (action.drop !== true) return;
+    if (action.drop !== true) return this.#wires.pause();
     if (reply === undefined) this.#wires.drop();
     else this.#wires.end();
   }
