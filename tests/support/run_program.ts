@@ -15,7 +15,7 @@ export async function runProgram(
 ): Promise<ProgramResult> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...taskArguments(name, ".data"), ...args],
-    env: { ...basics(), ...env },
+    env: { ...basicVariables(), ...env },
     clearEnv: true,
     stdin: "null",
   }).output();
@@ -24,7 +24,7 @@ export async function runProgram(
 }
 
 /** What Deno itself needs to find its cache, and no colours. */
-function basics(): Record<string, string> {
+export function basicVariables(): Record<string, string> {
   const names = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "NPM_CONFIG_REGISTRY"];
   const found = names.flatMap((name) => {
     const value = Deno.env.get(name);

@@ -40,7 +40,20 @@ async function prepare(url: string, password: string): Promise<void> {
   await session.run(`create database ${templateDatabase} template template0`);
   const template = new URL(url);
   template.pathname = `/${templateDatabase}`;
-  await migrateUp({ url: template.href, migrations });
-  await ensureLogins(session, () => password);
+  await prepareServer(template.href, password);
   await session.run(`alter database ${templateDatabase} is_template true allow_connections false`);
+}
+
+/** Migrates a database and creates the services' logins, all with the same password. */
+export async function prepareServer(url: string, password: string): Promise<void> {
+  await migrateUp({ url, migrations });
+  await using session = await openSession({ url });
+  await ensureLogins(session, () => password);
+}
+
+/** The same server, database and password with another login. */
+export function loginUrl(url: string, login: string): string {
+  const other = new URL(url);
+  other.username = login;
+  return other.href;
 }
