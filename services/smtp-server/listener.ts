@@ -231,6 +231,8 @@ class Connection extends SMTPConnection implements Wire {
     this.#session = new Session(hall.options.session, this.id);
     const log = hall.options.log.with({ correlationId: this.id, remoteAddress: origin.remoteAddress });
     this.#conversation = new Conversation(hall, this.#session, this, log);
+    // Without a listener an error of the socket would end the process.
+    this.on("error", (error: Error) => log.debug("connection failed", { error }));
     hall.connections.add(this);
     hall.options.observer.session("opened");
   }

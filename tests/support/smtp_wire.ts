@@ -133,6 +133,7 @@ export class Watcher implements Observer {
 /** A running listener with everything around it that a test may look at. */
 export interface Stage extends AsyncDisposable {
   readonly listener: Listener;
+  readonly options: ListenerOptions;
   readonly port: number;
   readonly intake: FakeIntake;
   readonly gate: FakeGate;
@@ -159,7 +160,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   const watcher = new Watcher();
   const host = options.host ?? "127.0.0.1";
   const tls = options.tls ?? "none";
-  const listener = await openListener({
+  const settings: ListenerOptions = {
     ports: [{ host, port: 0, tls }],
     ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
     session: {
@@ -193,7 +194,8 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     trustedProxies: options.trustedProxies ?? [],
     observer: watcher,
     log: watcher.log,
-  });
+  };
+  const listener = await openListener(settings);
   const port = listener.ports[0] ?? 0;
   async function connect(): Promise<Wire> {
     const wire = tls === "implicit" ? await Wire.openTls(port, host) : await Wire.open(port, host);
@@ -201,6 +203,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   }
   return {
     listener,
+    options: settings,
     port,
     intake,
     gate,

@@ -1,0 +1,482 @@
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { connect, createServer, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { connect as connectTls } from "node:tls";
+import { parseCidr } from "../../lib/network/cidr.ts";
+import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
+import { openListener } from "../../services/smtp-server/listener.ts";
+import { openStage, plainToken, type Stage, Wire } from "../support/smtp_wire.ts";
+
+const certificate = await selfSignedCertificate(new Date(), "host.test");
+const token = plainToken("user", "secret");
+const login = `AUTH PLAIN ${token}`;
+
+async function greeted(stage: Stage): Promise<Wire> {
+  const wire = await stage.connect();
+  assert.equal(await wire.reply(), "220 mx.test ESMTP");
+  return wire;
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+async function deliver(wire: Wire): Promise<string> {
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@example.org>");
+  await wire.ask("DATA");
+  return await wire.ask("From: a@example.com\r\n\r\nx\r\n.");
+}
+
+Deno.test("EHLO advertises AUTH only where it may be used", async () => {
+  await using open = await openStage();
+  await using first = await greeted(open);
+  const bare = await first.ask("EHLO x");
+  assert.match(bare, /AUTH PLAIN LOGIN/);
+  assert.doesNotMatch(bare, /STARTTLS/);
+  await using guarded = await openStage({ tls: "starttls", certificate });
+  await using second = await greeted(guarded);
+  const before = await second.ask("EHLO x");
+  assert.doesNotMatch(before, /AUTH/);
+  assert.match(before, /STARTTLS/);
+  await second.ask("STARTTLS");
+  await second.startTls();
+  const after = await second.ask("EHLO x");
+  assert.match(after, /AUTH PLAIN LOGIN/);
+  assert.doesNotMatch(after, /STARTTLS/);
+  for (const word of ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "SIZE 26214400"]) {
+    assert.ok(after.includes(word), word);
+  }
+});
+
+Deno.test("implicit TLS takes mail from the first byte on", async () => {
+  await using stage = await openStage({ tls: "implicit", certificate });
+  await using wire = await stage.login();
+  assert.match(await deliver(wire), /^250 2\.0\.0/);
+  const { client } = stage.intake.taken[0]?.submission ?? assert.fail();
+  assert.match(client.tls ?? "", /^TLSv1\.3 TLS_/);
+});
+
+Deno.test("TLS 1.2 and 1.3 are spoken, with the certificate we were given", async () => {
+  await using stage = await openStage({ tls: "implicit", certificate });
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    const socket: TLSSocket = connectTls({
+      port: stage.port,
+      host: "127.0.0.1",
+      servername: "localhost",
+      ca: certificate.cert,
+      minVersion: version,
+      maxVersion: version,
+    });
+    await new Promise<void>((resolve, reject) => {
+      socket.once("secureConnect", resolve);
+      socket.once("error", reject);
+    });
+    assert.equal(socket.getProtocol(), version);
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.destroy();
+    await closed;
+  }
+});
+
+Deno.test("selfSignedCertificate() is ECDSA P-256 for all the names we go by", () => {
+  const { publicKey, subjectAltName, keyUsage: _, ...rest } = new X509Certificate(certificate.cert);
+  assert.equal(publicKey.asymmetricKeyType, "ec");
+  assert.equal(publicKey.asymmetricKeyDetails?.namedCurve, "prime256v1");
+  for (const name of ["localhost", "smtp-server", "api-server", "host.test", "127.0.0.1"]) {
+    assert.ok(subjectAltName?.includes(name), `${name} in ${subjectAltName}`);
+  }
+  assert.ok(rest);
+});
+
+Deno.test("openListener() refuses to speak TLS without a certificate of its own", async () => {
+  await assert.rejects(openStage({ tls: "starttls" }), /no certificate/);
+});
+
+Deno.test("openListener() rejects when a port is taken, and keeps none open", async () => {
+  await using stage = await openStage();
+  const options = { ports: [{ host: "127.0.0.1", port: stage.port, tls: "none" as const }] };
+  await assert.rejects(
+    openStage().then(async (other) => {
+      await using _ = other;
+      return await openListener({ ...other.options, ...options });
+    }),
+    /in use|EADDRINUSE/,
+  );
+});
+
+Deno.test("STARTTLS drops what was injected in clear before the handshake", async () => {
+  await using stage = await openStage({ tls: "starttls", certificate });
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  await wire.send("STARTTLS\r\nNOOP\r\nMAIL FROM:<evil@example.com>\r\n");
+  assert.match(await wire.reply(), /^220 2\.0\.0/);
+  await wire.startTls();
+  assert.match(await wire.ask("EHLO y"), /^250-mx\.test/);
+  assert.equal(wire.pendingText, "");
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^530/);
+});
+
+Deno.test("STARTTLS forgets the EHLO and can be said once", async () => {
+  await using stage = await openStage({ tls: "starttls", certificate });
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  await wire.ask("STARTTLS");
+  await wire.startTls();
+  assert.match(await wire.ask(login), /^503 5\.5\.1/);
+  await wire.ask("EHLO x");
+  assert.match(await wire.ask("STARTTLS"), /^503 5\.5\.1/);
+  assert.match(await wire.ask(login), /^235 2\.7\.0/);
+});
+
+Deno.test("STARTTLS answered with no handshake ends at the handshake's limit", async () => {
+  await using stage = await openStage({ tls: "starttls", certificate, limits: { handshakeMs: 60 } });
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  await wire.ask("STARTTLS");
+  await wire.ended();
+  while (stage.listener.connections > 0) await turn();
+});
+
+Deno.test("STARTTLS answered with garbage harms nobody", async () => {
+  await using stage = await openStage({ tls: "starttls", certificate });
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  await wire.ask("STARTTLS");
+  await wire.send("this is no ClientHello\r\n");
+  await wire.ended();
+  while (stage.listener.connections > 0) await turn();
+  await using other = await stage.login();
+  assert.match(await deliver(other), /^250/);
+});
+
+Deno.test("a connection to the implicit port that never says a word ends at the handshake's limit", async () => {
+  await using stage = await openStage({ tls: "implicit", certificate, limits: { handshakeMs: 60 } });
+  await using wire = await Wire.open(stage.port);
+  await wire.ended();
+  while (stage.listener.connections > 0) await turn();
+});
+
+Deno.test("AUTH works in all its forms", async () => {
+  const user = "dXNlcg==";
+  const secret = "c2VjcmV0";
+  const forms: readonly (readonly string[])[] = [
+    [login],
+    [`auth plain ${token}`],
+    ["AUTH PLAIN", token],
+    ["AUTH LOGIN", user, secret],
+    [`AUTH LOGIN ${user}`, secret],
+  ];
+  await using stage = await openStage();
+  for (const form of forms) {
+    await using wire = await greeted(stage);
+    await wire.ask("EHLO x");
+    let reply = "";
+    for (const line of form) reply = await wire.ask(line);
+    assert.match(reply, /^235 2\.7\.0/, form.join(" "));
+    assert.match(await deliver(wire), /^250/);
+  }
+  assert.ok(stage.gate.tried.every(({ address }) => address === "127.0.0.1"));
+});
+
+Deno.test("AUTH that fails three times ends the connection", async () => {
+  await using stage = await openStage();
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  const wrong = `AUTH PLAIN ${plainToken("user", "wrong")}`;
+  for (let time = 0; time < 3; time++) assert.match(await wire.ask(wrong), /^535 5\.7\.8/);
+  assert.match(await wire.reply(), /^421 4\.7\.0/);
+  await wire.ended();
+});
+
+Deno.test("pipelined commands are answered in one piece, and in order", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  let pieces = 0;
+  wire.socket.on("data", () => pieces++);
+  await wire.send(
+    "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.test>\r\nRCPT TO:<nobody>\r\nRCPT TO:<c@x.test>\r\nDATA\r\n",
+  );
+  const codes: string[] = [];
+  for (let count = 0; count < 5; count++) codes.push((await wire.reply()).slice(0, 3));
+  assert.deepEqual(codes, ["250", "250", "501", "250", "354"]);
+  assert.equal(pieces, 1);
+  const next =
+    "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.test>\r\nDATA\r\nFrom: a@example.com\r\n\r\ntwo\r\n.\r\nQUIT\r\n";
+  await wire.send(`From: a@example.com\r\n\r\none\r\n.\r\n${next}`);
+  codes.length = 0;
+  for (let count = 0; count < 6; count++) codes.push((await wire.reply()).slice(0, 3));
+  assert.deepEqual(codes, ["250", "250", "250", "354", "250", "221"]);
+  assert.equal(stage.intake.taken.length, 2);
+});
+
+Deno.test("a transaction carries its parameters to the submission", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<\xc3\xa4@example.com> BODY=8BITMIME SMTPUTF8 SIZE=1000 RET=HDRS ENVID=e+2B1");
+  await wire.ask("RCPT TO:<b@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.org");
+  await wire.ask('RCPT TO:<"quoted name"@example.org>');
+  await wire.ask("RCPT TO:<b@example.org> NOTIFY=NEVER");
+  await wire.ask("DATA");
+  await wire.ask("From: A <a@example.com>\r\nSubject: =?utf-8?q?=C3=A4?=\r\nMessage-ID: <1@x>\r\n\r\n.");
+  const { submission } = stage.intake.taken[0] ?? assert.fail();
+  const { id, body: _body, contentHash, correlationId, ...rest } = submission;
+  assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  assert.equal(contentHash.length, 32);
+  assert.ok(correlationId.length > 8);
+  assert.deepEqual(rest, {
+    group: "g1",
+    user: "u1",
+    mailFrom: "ä@example.com",
+    recipients: [
+      { address: "b@example.org", notify: "SUCCESS,DELAY", originalRecipient: "rfc822;b@example.org" },
+      { address: '"quoted name"@example.org' },
+    ],
+    headers: { subject: "ä", from: "a@example.com", messageId: "<1@x>" },
+    client: { address: "127.0.0.1", helo: "client.test" },
+    eightBit: true,
+    smtpUtf8: true,
+    dsnReturn: "HDRS",
+    envelopeId: "e+2B1",
+  });
+});
+
+Deno.test("the sender's domain and every address of From must be allowed, the null sender is", async () => {
+  await using stage = await openStage();
+  stage.gate.policy = stage.gate.policy &&
+    { ...stage.gate.policy, allowedDomains: ["example.com", "*.example.net"] };
+  await using wire = await stage.login();
+  const cases: readonly (readonly [string, string, RegExp])[] = [
+    ["", "a@example.com", /^250/],
+    ["", "a@other.test", /^550 5\.7\.1 From domain not allowed: "other\.test"/],
+    ["a@EXAMPLE.com", "a@Sub.Example.Net", /^250/],
+    ["a@example.com", "a@example.com, b@other.test", /^550 5\.7\.1/],
+    ["a@example.com", '"a@example.com" <b@other.test>', /^550 5\.7\.1/],
+    ["a@example.com", "a@example.net", /^550 5\.7\.1/],
+  ];
+  for (const [sender, from, expected] of cases) {
+    await wire.ask(`MAIL FROM:<${sender}>`);
+    await wire.ask("RCPT TO:<b@example.org>");
+    await wire.ask("DATA");
+    assert.match(await wire.ask(`From: ${from}\r\n\r\nx\r\n.`), expected, from);
+  }
+});
+
+Deno.test("a change of the account counts at its next message", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  assert.match(await deliver(wire), /^250/);
+  const before = stage.gate.policy ?? assert.fail();
+  stage.gate.policy = { ...before, allowedDomains: ["other.test"] };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^550 5\.7\.1 Sender domain.*other\.test/);
+  stage.gate.policy = { ...before, isSuspended: true };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^550 5\.7\.1/);
+  stage.gate.policy = { ...before, revision: "2" };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^421/);
+  await wire.ended();
+  assert.equal(stage.gate.forgotten.length, 2);
+});
+
+const proxies = ["127.0.0.0/8", "::1"].map((text) => parseCidr(text) ?? assert.fail());
+const v1 = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 587\r\n";
+const v2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\xc0\0\x02\x01\x12\x67\x02\x4b";
+
+/** A load balancer that sends the header and the first bytes of its client in one packet. */
+async function openBalancer(
+  port: number,
+  header: string,
+): Promise<{ readonly port: number } & AsyncDisposable> {
+  const sockets: Socket[] = [];
+  const server = createServer((client) => {
+    client.once("data", (first: Uint8Array) => {
+      const upstream = connect({ port, host: "127.0.0.1" });
+      sockets.push(client, upstream);
+      for (const socket of [client, upstream]) socket.on("error", () => socket.destroy());
+      upstream.write(Buffer.concat([Buffer.from(header, "latin1"), first]));
+      client.pipe(upstream).pipe(client);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+for (const [version, header] of [["1", v1], ["2", v2]] as const) {
+  Deno.test(`PROXY version ${version} from a trusted network names the client, in one packet with EHLO or byte by byte`, async () => {
+    await using stage = await openStage({ trustedProxies: proxies });
+    for (const isSlow of [false, true]) {
+      await using wire = await Wire.open(stage.port);
+      if (isSlow) { for (const byte of header) await wire.send(byte); }
+      await wire.send(`${isSlow ? "" : header}EHLO x\r\n${login}\r\n`);
+      await wire.reply();
+      await wire.reply();
+      assert.match(await wire.reply(), /^235/);
+      assert.equal(stage.gate.tried.at(-1)?.address, "203.0.113.9");
+      assert.match(await deliver(wire), /^250/);
+      assert.equal(stage.intake.taken.at(-1)?.submission.client.address, "203.0.113.9");
+    }
+  });
+
+  Deno.test(`PROXY version ${version} comes before implicit TLS, also in one packet with the handshake`, async () => {
+    await using stage = await openStage({ tls: "implicit", certificate, trustedProxies: proxies });
+    await using balancer = await openBalancer(stage.port, header);
+    await using wire = await Wire.openTls(balancer.port);
+    assert.match(await wire.reply(), /^220/);
+    await wire.ask("EHLO x");
+    assert.match(await wire.ask(login), /^235/);
+    assert.equal(stage.gate.tried.at(-1)?.address, "203.0.113.9");
+  });
+
+  Deno.test(`PROXY version ${version} from anybody else is no header`, async () => {
+    await using stage = await openStage({ trustedProxies: [parseCidr("10.0.0.0/8") ?? assert.fail()] });
+    await using wire = await greeted(stage);
+    await wire.send(header);
+    assert.match(await wire.reply(), /^500 5\.5\./);
+    assert.equal(stage.gate.tried.length, 0);
+  });
+}
+
+Deno.test("a trusted proxy must send a header: anything else, and silence, is closed without a word", async () => {
+  await using stage = await openStage({ trustedProxies: proxies, limits: { handshakeMs: 60 } });
+  for (const text of ["EHLO x\r\n", "PROXY nonsense\r\n", ""]) {
+    await using wire = await Wire.open(stage.port);
+    await wire.send(text);
+    assert.equal(await wire.reply(), "closed");
+  }
+  assert.equal(stage.watcher.events.filter((event) => event === "rejected proxy_header").length, 3);
+  while (stage.listener.connections > 0) await turn();
+});
+
+Deno.test("limits of addresses count the client behind a proxy, and sockets before EHLO", async () => {
+  await using stage = await openStage({ trustedProxies: proxies, limits: { maxConnectionsPerAddress: 1 } });
+  await using first = await Wire.open(stage.port);
+  await first.send(v1);
+  assert.match(await first.reply(), /^220/);
+  await using second = await Wire.open(stage.port);
+  await second.send(v1);
+  assert.match(await second.reply(), /^421 4\.7\.0/);
+  await using third = await Wire.open(stage.port);
+  await third.send(v1.replace("203.0.113.9", "203.0.113.10"));
+  assert.match(await third.reply(), /^220/);
+  await first[Symbol.asyncDispose]();
+  while (stage.listener.connections > 1) await turn();
+  await using fourth = await Wire.open(stage.port);
+  await fourth.send(v1);
+  assert.match(await fourth.reply(), /^220/);
+});
+
+Deno.test("clients come over IPv6 too", async () => {
+  await using stage = await openStage({ host: "::1" });
+  await using wire = await Wire.open(stage.port, "::1");
+  await wire.reply();
+  await wire.ask("EHLO x");
+  await wire.ask(login);
+  assert.match(await deliver(wire), /^250/);
+  assert.equal(stage.intake.taken[0]?.submission.client.address, "::1");
+});
+
+Deno.test("a client that closes its side still gets its replies", async () => {
+  await using stage = await openStage();
+  await using wire = await Wire.open(stage.port);
+  wire.socket.end(
+    `EHLO x\r\n${login}\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n` +
+      "From: a@example.com\r\n\r\nx\r\n.\r\nNOOP\r\n",
+  );
+  const codes: string[] = [];
+  for (let reply = await wire.reply(); reply !== "closed"; reply = await wire.reply()) {
+    codes.push(reply.slice(0, 3));
+  }
+  assert.deepEqual(codes, ["220", "250", "235", "250", "250", "354", "250", "250"]);
+});
+
+Deno.test("a trickle of command bytes does not keep a session from idling out", async () => {
+  await using stage = await openStage({ limits: { idleMs: 80 } });
+  await using wire = await greeted(stage);
+  const timer = setInterval(() => wire.socket.write("N"), 10);
+  assert.match(await wire.reply(), /^421 4\.4\.2/);
+  clearInterval(timer);
+  await wire.ended();
+});
+
+Deno.test("a trickle of message bytes is cut, silence in DATA too, and memory comes back", async () => {
+  for (const isTrickling of [true, false]) {
+    const limits = isTrickling ? { dataMs: 100, minBytesPerSecond: 100_000 } : { idleMs: 80 };
+    await using stage = await openStage({ limits });
+    await using wire = await stage.login();
+    await wire.ask("MAIL FROM:<a@example.com>");
+    await wire.ask("RCPT TO:<b@x.test>");
+    await wire.ask("DATA");
+    const timer = setInterval(() => isTrickling && wire.socket.write("x"), 5);
+    assert.match(await wire.reply(), /^421 4\.4\.2/);
+    clearInterval(timer);
+    while (stage.intake.reserved > 0) await turn();
+  }
+});
+
+Deno.test("a client that never reads its replies is bounded and then cut", async () => {
+  await using stage = await openStage({ limits: { idleMs: 300, maxCommands: 10_000_000 } });
+  await using wire = await greeted(stage);
+  wire.socket.pause();
+  const flood = "HELP\r\n".repeat(10_000);
+  let isOver = false;
+  const over = new Promise<void>((resolve) => wire.socket.once("close", resolve)).then(() => isOver = true);
+  for (let sent = 0; sent < 300 && !isOver; sent++) await Promise.race([wire.send(flood), over]);
+  while (stage.listener.connections > 0) await turn();
+});
+
+Deno.test("stopping tells idle clients, lets a transaction finish, and takes nobody new", async () => {
+  await using stage = await openStage();
+  await using idle = await stage.login();
+  await using busy = await stage.login();
+  await busy.ask("MAIL FROM:<a@example.com>");
+  const closed = stage.listener.close(60_000);
+  assert.match(await idle.reply(), /^421 4\.3\.2/);
+  await idle.ended();
+  await assert.rejects(Wire.open(stage.port));
+  assert.match(await busy.ask("RCPT TO:<b@x.test>"), /^250/);
+  assert.match(await busy.ask("DATA"), /^354/);
+  assert.match(await busy.ask("From: a@example.com\r\n\r\nx\r\n."), /^250/);
+  assert.match(await busy.reply(), /^421 4\.3\.2/);
+  await closed;
+  assert.equal(stage.intake.taken.length, 1);
+});
+
+Deno.test("stopping ends what is left at its limit", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@x.test>");
+  await wire.ask("DATA");
+  await stage.listener.close(50);
+  await wire.ended();
+  assert.equal(stage.intake.reserved, 0);
+});
+
+Deno.test("useCertificate() changes the certificate of new sessions", async () => {
+  await using stage = await openStage({ tls: "implicit", certificate });
+  const next = await selfSignedCertificate(new Date(), "next.test");
+  stage.listener.useCertificate(next);
+  await using wire = await Wire.openTls(stage.port);
+  const shown = (wire.socket as TLSSocket).getPeerCertificate();
+  assert.match(shown.subjectaltname ?? "", /next\.test/);
+});
+
+Deno.test("every session that was opened is closed, and every socket is off the count", async () => {
+  await using stage = await openStage();
+  for (let round = 0; round < 20; round++) {
+    await using wire = await greeted(stage);
+    if (round % 2 === 0) await wire.ask("QUIT");
+  }
+  while (stage.listener.connections > 0) await turn();
+  const count = (event: string) => stage.watcher.events.filter((one) => one === event).length;
+  assert.equal(count("opened"), 20);
+  assert.equal(count("closed"), 20);
+});
