@@ -39,13 +39,18 @@ const settings = z.strictObject({
   /** What EHLO says. */
   name: z.string().regex(/^[\w.:[\]-]{1,255}$/).optional(),
   /** `host` or `host:port` to connect to in place of `host`, whose name the certificate must still carry. */
-  endpoint: z.string().max(300).regex(endpointPattern).optional(),
+  endpoint: z.string().max(300).regex(endpointPattern).refine(hasRightPort).optional(),
   strip_dkim: z.boolean().optional(),
   unknown: z.enum(["retry", "hold"]).optional(),
   webhook: z.record(z.string(), z.unknown()).optional(),
 }).refine((given) => (given.username === undefined) === (given.password === undefined), {
   message: "username and password go together",
 });
+
+function hasRightPort(endpoint: string): boolean {
+  const port = Number(endpointPattern.exec(endpoint)?.[2] ?? 25);
+  return port > 0 && port < 65536;
+}
 
 /** The settings of an SMTP relay. */
 export type SmtpRelaySettings = z.output<typeof settings>;

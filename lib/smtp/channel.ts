@@ -151,14 +151,23 @@ export class Channel {
     plain.removeAllListeners("data");
     plain.removeAllListeners("end");
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const secured = tls.connect({
-      socket: plain,
-      host: expected.servername ?? expected.address,
-      ...(expected.servername === undefined ? {} : { servername: expected.servername }),
-      ...(expected.ca === undefined ? {} : { ca: [expected.ca] }),
-      rejectUnauthorized: expected.verify,
-      minVersion: "TLSv1.2",
-    });
+    let secured: tls.TLSSocket;
+    try {
+      secured = tls.connect({
+        socket: plain,
+        host: expected.servername ?? expected.address,
+        ...(expected.servername === undefined ? {} : { servername: expected.servername }),
+        ...(expected.ca === undefined ? {} : { ca: [expected.ca] }),
+        rejectUnauthorized: expected.verify,
+        minVersion: "TLSv1.2",
+      });
+    } catch (error) {
+      // Thrown for certificates and names that are none.
+      this.destroy(
+        new SmtpFailure("certificate_invalid", `TLS failed: ${String(error)}`, undefined, { cause: error }),
+      );
+      return Promise.reject(this.#failure);
+    }
     this.#socket = secured;
     const timer = setTimeout(
       () => this.destroy(new SmtpFailure("timeout", "The TLS handshake did not end in time")),

@@ -46,7 +46,7 @@ Deno.test("replyText() is one printable line of at most 500 characters", () => {
   const [reply] = read(new ReplyReader(), `550-5.7.1 \x1b[2Jone\r\n550 5.7.1 ${"y".repeat(900)}\r\n`);
   assert.ok(reply);
   const text = replyText(reply);
-  assert.match(text, /^550 5\.7\.1  \[2Jone y+$/);
+  assert.match(text, /^550 5\.7\.1 {2}\[2Jone y+$/);
   assert.equal(text.length, 500);
 });
 

@@ -24,7 +24,13 @@ export interface SmtpTarget {
   readonly ca?: string;
   /** What EHLO says; our own address as a literal when absent (RFC 5321 section 4.1.3). */
   readonly name?: string;
-  readonly credentials?: { readonly username: string; readonly password: string };
+  readonly credentials?: Credentials;
+}
+
+/** What AUTH says. */
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
 }
 
 /** A connection that is ready for MAIL, and the extensions the server named, upper case, with their parameters. */
@@ -110,7 +116,7 @@ function parseExtensions(reply: Reply): ReadonlyMap<string, string> {
 
 async function authenticate(
   channel: Channel,
-  credentials: { readonly username: string; readonly password: string },
+  credentials: Credentials,
   offered: string | undefined,
   bounds: CallBounds,
 ): Promise<void> {
@@ -127,7 +133,16 @@ async function authenticate(
     const what = offered === undefined ? "no AUTH" : `AUTH ${offered.slice(0, 80)}`;
     throw new SmtpFailure("auth_unavailable", `The server offers ${what}, PLAIN or LOGIN is needed`);
   }
-  if (replyClass(reply) !== 2) throw refused("auth_refused", "The server refuses the credentials", reply);
+  if (replyClass(reply) !== 2) {
+    throw refused("auth_refused", "The server refuses the credentials", withoutSecret(reply, credentials));
+  }
+}
+
+/** Some servers repeat what they were told: nothing of it may reach a log. */
+function withoutSecret(reply: Reply, { username, password }: Credentials): Reply {
+  const secrets = [password, base64(password), base64(`\0${username}\0${password}`)];
+  const clean = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, "[secret]"), line);
+  return { ...reply, lines: reply.lines.map(clean) };
 }
 
 /** Sends one command and waits for its reply; throws `SmtpFailure`. */

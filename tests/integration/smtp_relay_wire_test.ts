@@ -109,7 +109,7 @@ Deno.test("smtp relay: what the relay cannot take is refused with the reason", a
     "accepted",
     "refused message address_invalid",
   ]);
-  assert.deepEqual(sink.mails[0]?.to, ["<b@xn--grn-hoa.example>", "<c@example.org>"]);
+  assert.deepEqual(sink.mails[0]?.to, ["<b@xn--grn-ioa.example>", "<c@example.org>"]);
   const utf8 = parcelOf(["b@example.org"], "Subject: Grüße\r\n\r\n", { smtpUtf8: true });
   assert.deepEqual(await deliverInWords(esp, utf8), ["refused message smtputf8_unsupported"]);
   const eightBit = parcelOf(["b@example.org"], "Subject: x\r\n\r\nGrüße\r\n", { eightBit: true });
@@ -168,6 +168,11 @@ const tlsCases: Readonly<Record<string, TlsCase>> = {
   "starttls with another name's certificate": {
     sink: offered,
     settings: { host: "relay.example", ca },
+    wanted: "wait configuration provider certificate_invalid",
+  },
+  "starttls with trust in what is no certificate": {
+    sink: offered,
+    settings: { ca: "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n" },
     wanted: "wait configuration provider certificate_invalid",
   },
   "starttls where none is offered": {
@@ -247,6 +252,21 @@ Deno.test("smtp relay: logs in by PLAIN or LOGIN, and check() proves it without 
     const [fault] = await wrong.check(signal);
     assert.equal(fault?.code, isPossible ? "auth_refused" : "auth_unavailable");
     assert.ok(!fault?.detail.includes("other"));
+  }
+});
+
+Deno.test("smtp relay: a password that the relay repeats is kept out of the fault", async () => {
+  await using sink = await SmtpSink.open({
+    auth: { username: "relay", password: "right" },
+    script: ({ at, argument }) =>
+      at === "AUTH" ? { reply: `535 5.7.8 no: hush-hush or ${btoa("hush-hush")} or ${argument}` } : undefined,
+  });
+  await using esp = relayTo(sink, { username: "relay", password: "hush-hush" });
+  const [fault] = await esp.check(signal);
+  assert.equal(fault?.code, "auth_refused");
+  assert.ok(!fault?.detail.includes("hush-hush"));
+  for (const secret of [btoa("hush-hush"), btoa("\0relay\0hush-hush")]) {
+    assert.ok(!fault?.detail.includes(secret));
   }
 });
 
