@@ -1,34 +1,14 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { Buffer } from "node:buffer";
-import { connect, createServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { connect as connectTls } from "node:tls";
-import { parseCidr } from "../../lib/network/cidr.ts";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
 import { openListener } from "../../services/smtp-server/listener.ts";
-import { openStage, plainToken, type Stage, Wire } from "../support/smtp_wire.ts";
+import { deliver, greeted, openStage, plainToken, turn, Wire } from "../support/smtp_wire.ts";
 
 const certificate = await selfSignedCertificate(new Date(), "host.test");
 const token = plainToken("user", "secret");
 const login = `AUTH PLAIN ${token}`;
-
-async function greeted(stage: Stage): Promise<Wire> {
-  const wire = await stage.connect();
-  assert.equal(await wire.reply(), "220 mx.test ESMTP");
-  return wire;
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-async function deliver(wire: Wire): Promise<string> {
-  await wire.ask("MAIL FROM:<a@example.com>");
-  await wire.ask("RCPT TO:<b@example.org>");
-  await wire.ask("DATA");
-  return await wire.ask("From: a@example.com\r\n\r\nx\r\n.");
-}
 
 Deno.test("EHLO advertises AUTH only where it may be used", async () => {
   await using open = await openStage();
@@ -279,100 +259,6 @@ Deno.test("a change of the account counts at its next message", async () => {
   assert.equal(stage.gate.forgotten.length, 2);
 });
 
-const proxies = ["127.0.0.0/8", "::1"].map((text) => parseCidr(text) ?? assert.fail());
-const v1 = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 587\r\n";
-const v2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\xc0\0\x02\x01\x12\x67\x02\x4b";
-
-/** A load balancer that sends the header and the first bytes of its client in one packet. */
-async function openBalancer(
-  port: number,
-  header: string,
-): Promise<{ readonly port: number } & AsyncDisposable> {
-  const sockets: Socket[] = [];
-  const server = createServer((client) => {
-    client.once("data", (first: Uint8Array) => {
-      const upstream = connect({ port, host: "127.0.0.1" });
-      sockets.push(client, upstream);
-      for (const socket of [client, upstream]) socket.on("error", () => socket.destroy());
-      upstream.write(Buffer.concat([Buffer.from(header, "latin1"), first]));
-      client.pipe(upstream).pipe(client);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
-}
-
-for (const [version, header] of [["1", v1], ["2", v2]] as const) {
-  Deno.test(`PROXY version ${version} from a trusted network names the client, in one packet with EHLO or byte by byte`, async () => {
-    await using stage = await openStage({ trustedProxies: proxies });
-    for (const isSlow of [false, true]) {
-      await using wire = await Wire.open(stage.port);
-      if (isSlow) { for (const byte of header) await wire.send(byte); }
-      await wire.send(`${isSlow ? "" : header}EHLO x\r\n${login}\r\n`);
-      await wire.reply();
-      await wire.reply();
-      assert.match(await wire.reply(), /^235/);
-      assert.equal(stage.gate.tried.at(-1)?.address, "203.0.113.9");
-      assert.match(await deliver(wire), /^250/);
-      assert.equal(stage.intake.taken.at(-1)?.submission.client.address, "203.0.113.9");
-    }
-  });
-
-  Deno.test(`PROXY version ${version} comes before implicit TLS, also in one packet with the handshake`, async () => {
-    await using stage = await openStage({ tls: "implicit", certificate, trustedProxies: proxies });
-    await using balancer = await openBalancer(stage.port, header);
-    await using wire = await Wire.openTls(balancer.port);
-    assert.match(await wire.reply(), /^220/);
-    await wire.ask("EHLO x");
-    assert.match(await wire.ask(login), /^235/);
-    assert.equal(stage.gate.tried.at(-1)?.address, "203.0.113.9");
-  });
-
-  Deno.test(`PROXY version ${version} from anybody else is no header`, async () => {
-    await using stage = await openStage({ trustedProxies: [parseCidr("10.0.0.0/8") ?? assert.fail()] });
-    await using wire = await greeted(stage);
-    await wire.send(header);
-    assert.match(await wire.reply(), /^500 5\.5\./);
-    assert.equal(stage.gate.tried.length, 0);
-  });
-}
-
-Deno.test("a trusted proxy must send a header: anything else, and silence, is closed without a word", async () => {
-  await using stage = await openStage({ trustedProxies: proxies, limits: { handshakeMs: 60 } });
-  for (const text of ["EHLO x\r\n", "PROXY nonsense\r\n", ""]) {
-    await using wire = await Wire.open(stage.port);
-    await wire.send(text);
-    assert.equal(await wire.reply(), "closed");
-  }
-  assert.equal(stage.watcher.events.filter((event) => event === "rejected proxy_header").length, 3);
-  while (stage.listener.connections > 0) await turn();
-});
-
-Deno.test("limits of addresses count the client behind a proxy, and sockets before EHLO", async () => {
-  await using stage = await openStage({ trustedProxies: proxies, limits: { maxConnectionsPerAddress: 1 } });
-  await using first = await Wire.open(stage.port);
-  await first.send(v1);
-  assert.match(await first.reply(), /^220/);
-  await using second = await Wire.open(stage.port);
-  await second.send(v1);
-  assert.match(await second.reply(), /^421 4\.7\.0/);
-  await using third = await Wire.open(stage.port);
-  await third.send(v1.replace("203.0.113.9", "203.0.113.10"));
-  assert.match(await third.reply(), /^220/);
-  await first[Symbol.asyncDispose]();
-  while (stage.listener.connections > 1) await turn();
-  await using fourth = await Wire.open(stage.port);
-  await fourth.send(v1);
-  assert.match(await fourth.reply(), /^220/);
-});
-
 Deno.test("clients come over IPv6 too", async () => {
   await using stage = await openStage({ host: "::1" });
   await using wire = await Wire.open(stage.port, "::1");
@@ -395,69 +281,6 @@ Deno.test("a client that closes its side still gets its replies", async () => {
     codes.push(reply.slice(0, 3));
   }
   assert.deepEqual(codes, ["220", "250", "235", "250", "250", "354", "250", "250"]);
-});
-
-Deno.test("a trickle of command bytes does not keep a session from idling out", async () => {
-  await using stage = await openStage({ limits: { idleMs: 80 } });
-  await using wire = await greeted(stage);
-  const timer = setInterval(() => wire.socket.write("N"), 10);
-  assert.match(await wire.reply(), /^421 4\.4\.2/);
-  clearInterval(timer);
-  await wire.ended();
-});
-
-Deno.test("a trickle of message bytes is cut, silence in DATA too, and memory comes back", async () => {
-  for (const isTrickling of [true, false]) {
-    const limits = isTrickling ? { dataMs: 100, minBytesPerSecond: 100_000 } : { idleMs: 80 };
-    await using stage = await openStage({ limits });
-    await using wire = await stage.login();
-    await wire.ask("MAIL FROM:<a@example.com>");
-    await wire.ask("RCPT TO:<b@x.test>");
-    await wire.ask("DATA");
-    const timer = setInterval(() => isTrickling && wire.socket.write("x"), 5);
-    assert.match(await wire.reply(), /^421 4\.4\.2/);
-    clearInterval(timer);
-    while (stage.intake.reserved > 0) await turn();
-  }
-});
-
-Deno.test("a client that never reads its replies is bounded and then cut", async () => {
-  await using stage = await openStage({ limits: { idleMs: 300, maxCommands: 10_000_000 } });
-  await using wire = await greeted(stage);
-  wire.socket.pause();
-  const flood = "HELP\r\n".repeat(10_000);
-  let isOver = false;
-  const over = new Promise<void>((resolve) => wire.socket.once("close", resolve)).then(() => isOver = true);
-  for (let sent = 0; sent < 300 && !isOver; sent++) await Promise.race([wire.send(flood), over]);
-  while (stage.listener.connections > 0) await turn();
-});
-
-Deno.test("stopping tells idle clients, lets a transaction finish, and takes nobody new", async () => {
-  await using stage = await openStage();
-  await using idle = await stage.login();
-  await using busy = await stage.login();
-  await busy.ask("MAIL FROM:<a@example.com>");
-  const closed = stage.listener.close(60_000);
-  assert.match(await idle.reply(), /^421 4\.3\.2/);
-  await idle.ended();
-  await assert.rejects(Wire.open(stage.port));
-  assert.match(await busy.ask("RCPT TO:<b@x.test>"), /^250/);
-  assert.match(await busy.ask("DATA"), /^354/);
-  assert.match(await busy.ask("From: a@example.com\r\n\r\nx\r\n."), /^250/);
-  assert.match(await busy.reply(), /^421 4\.3\.2/);
-  await closed;
-  assert.equal(stage.intake.taken.length, 1);
-});
-
-Deno.test("stopping ends what is left at its limit", async () => {
-  await using stage = await openStage();
-  await using wire = await stage.login();
-  await wire.ask("MAIL FROM:<a@example.com>");
-  await wire.ask("RCPT TO:<b@x.test>");
-  await wire.ask("DATA");
-  await stage.listener.close(50);
-  await wire.ended();
-  assert.equal(stage.intake.reserved, 0);
 });
 
 Deno.test("useCertificate() changes the certificate of new sessions", async () => {

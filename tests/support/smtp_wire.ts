@@ -225,6 +225,26 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   };
 }
 
+/** A connection that has been greeted. */
+export async function greeted(stage: Stage): Promise<Wire> {
+  const wire = await stage.connect();
+  await wire.reply();
+  return wire;
+}
+
+/** Sends a small message on an authenticated connection and gives the last reply. */
+export async function deliver(wire: Wire): Promise<string> {
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@example.org>");
+  await wire.ask("DATA");
+  return await wire.ask("From: a@example.com\r\n\r\nx\r\n.");
+}
+
+/** One turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** The response of AUTH PLAIN. */
 export function plainToken(username: string, password: string): string {
   return new TextEncoder().encode(`\0${username}\0${password}`).toBase64();

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { greeted, openStage, turn, Wire } from "../support/smtp_wire.ts";
+
+Deno.test("a trickle of command bytes does not keep a session from idling out", async () => {
+  await using stage = await openStage({ limits: { idleMs: 80 } });
+  await using wire = await greeted(stage);
+  const timer = setInterval(() => wire.socket.write("N"), 10);
+  assert.match(await wire.reply(), /^421 4\.4\.2/);
+  clearInterval(timer);
+  await wire.ended();
+});
+
+Deno.test("a trickle of message bytes is cut, silence in DATA too, and memory comes back", async () => {
+  for (const isTrickling of [true, false]) {
+    const limits = isTrickling ? { dataMs: 100, minBytesPerSecond: 100_000 } : { idleMs: 80 };
+    await using stage = await openStage({ limits });
+    await using wire = await stage.login();
+    await wire.ask("MAIL FROM:<a@example.com>");
+    await wire.ask("RCPT TO:<b@x.test>");
+    await wire.ask("DATA");
+    const timer = setInterval(() => isTrickling && wire.socket.write("x"), 5);
+    assert.match(await wire.reply(), /^421 4\.4\.2/);
+    clearInterval(timer);
+    while (stage.intake.reserved > 0) await turn();
+  }
+});
+
+Deno.test("a client that never reads its replies is bounded and then cut", async () => {
+  await using stage = await openStage({ limits: { idleMs: 300, maxCommands: 10_000_000 } });
+  await using wire = await greeted(stage);
+  wire.socket.pause();
+  const flood = "HELP\r\n".repeat(10_000);
+  let isOver = false;
+  const over = new Promise<void>((resolve) => wire.socket.once("close", resolve)).then(() => isOver = true);
+  for (let sent = 0; sent < 300 && !isOver; sent++) await Promise.race([wire.send(flood), over]);
+  while (stage.listener.connections > 0) await turn();
+});
+
+Deno.test("stopping tells idle clients, lets a transaction finish, and takes nobody new", async () => {
+  await using stage = await openStage();
+  await using idle = await stage.login();
+  await using busy = await stage.login();
+  await busy.ask("MAIL FROM:<a@example.com>");
+  const closed = stage.listener.close(60_000);
+  assert.match(await idle.reply(), /^421 4\.3\.2/);
+  await idle.ended();
+  await assert.rejects(Wire.open(stage.port));
+  assert.match(await busy.ask("RCPT TO:<b@x.test>"), /^250/);
+  assert.match(await busy.ask("DATA"), /^354/);
+  assert.match(await busy.ask("From: a@example.com\r\n\r\nx\r\n."), /^250/);
+  assert.match(await busy.reply(), /^421 4\.3\.2/);
+  await closed;
+  assert.equal(stage.intake.taken.length, 1);
+});
+
+Deno.test("stopping ends what is left at its limit", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@x.test>");
+  await wire.ask("DATA");
+  await stage.listener.close(50);
+  await wire.ended();
+  assert.equal(stage.intake.reserved, 0);
+});
