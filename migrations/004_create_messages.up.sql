@@ -5,16 +5,16 @@ create table messages (
   id uuid primary key,
   group_id uuid not null references groups,
   user_id uuid not null references users,
-  sender text not null check (length(sender) <= 320),
-  subject text check (length(subject) <= 998),
-  header_from text check (length(header_from) <= 320),
-  rfc_message_id text check (length(rfc_message_id) <= 998),
+  sender varchar(320) not null,
+  subject varchar(998),
+  header_from varchar(320),
+  rfc_message_id varchar(998),
   recipient_count integer not null check (recipient_count > 0),
   size bigint not null check (size >= 0),
   content_hash bytea not null check (length(content_hash) = 32),
   -- Account, envelope, Message-ID and content; null when the client gave no Message-ID (ruling 3.3, resubmission).
-  submission_hash bytea check (length(submission_hash) = 32),
-  storage_ref text not null check (storage_ref = 'inline' or storage_ref ~ '^(local|s3):.'),
+  submission_hash bytea,
+  storage_ref text not null check (storage_ref = 'inline' or storage_ref like 'local:_%' or storage_ref like 's3:_%'),
   body bytea,
   body_removed_at timestamptz,
   status text not null default 'queued' check (
@@ -23,7 +23,7 @@ create table messages (
     failure_code in ('refused', 'exhausted', 'expired', 'unknown', 'crashed', 'cancelled', 'restored')),
   -- The claim in force and who holds it; every write about a claim names it (ruling 3.5).
   claim bigint,
-  claimed_by text check (length(claimed_by) <= 255),
+  claimed_by varchar(255),
   claimed_until timestamptz,
   -- Claims since the last one that ended as it should: a message that kills its workers shows here.
   claims smallint not null default 0,
@@ -36,12 +36,12 @@ create table messages (
   smtp_utf8 boolean not null default false,
   eight_bit boolean not null default false,
   dsn_return text check (dsn_return in ('FULL', 'HDRS')),
-  envelope_id text check (length(envelope_id) <= 400),
+  envelope_id varchar(400),
   client_address inet,
-  helo text check (length(helo) <= 512),
-  tls text check (length(tls) <= 100),
-  correlation_id text not null check (length(correlation_id) between 1 and 128),
-  traceparent text check (length(traceparent) <= 64),
+  helo varchar(512),
+  tls varchar(100),
+  correlation_id varchar(128) not null,
+  traceparent varchar(64),
   enqueued_at timestamptz not null,
   processed_at timestamptz,
   unique (group_id, id),
@@ -51,16 +51,16 @@ create table messages (
 ) partition by range (id);
 create index messages_due on messages (next_attempt_at) where status = 'queued';
 create index messages_claimed on messages (claimed_until) where status = 'processing';
-create index messages_submission on messages (submission_hash) where submission_hash is not null;
+create index messages_submission on messages (submission_hash, id) where submission_hash is not null;
 
 create table recipients (
   message_id uuid not null,
   position smallint not null check (position > 0),
   group_id uuid not null,
-  address text not null check (length(address) between 1 and 320),
+  address varchar(320) not null,
   address_lower text collate "C" generated always as (lower(address)) stored,
-  notify text check (length(notify) <= 64),
-  original_recipient text check (length(original_recipient) <= 600),
+  notify varchar(64),
+  original_recipient varchar(600),
   status text not null default 'pending' check (
     status in ('pending', 'accepted', 'delivered', 'deferred', 'bounced', 'complained', 'refused', 'suppressed',
       'failed', 'unknown', 'cancelled')),
@@ -69,8 +69,8 @@ create table recipients (
   attempts smallint not null default 0,
   -- Null: due whenever its message is.
   next_attempt_at timestamptz,
-  fault_code text check (length(fault_code) <= 64),
-  fault_detail text check (length(fault_detail) <= 600),
+  fault_code varchar(64),
+  fault_detail varchar(600),
   -- The last call made for it.
   call_id uuid,
   updated_at timestamptz,
@@ -87,8 +87,8 @@ create table delivery_logs (
   user_id uuid not null,
   claim bigint not null,
   provider_id uuid,
-  provider text check (length(provider) <= 50),
-  provider_message_id text check (length(provider_message_id) <= 255),
+  provider varchar(50),
+  provider_message_id varchar(255),
   -- Positions of the recipients that the call is for.
   recipients smallint[] not null,
   status text not null check (status in ('started', 'delivered', 'partial', 'failed', 'unknown')),
@@ -96,10 +96,10 @@ create table delivery_logs (
   -- What became of each recipient that was not simply accepted: {"2": {"kind": "refused", "code": "smtp_550"}}
   outcomes jsonb,
   response_code integer,
-  response_body text check (length(response_body) <= 2000),
-  esp_code text check (length(esp_code) <= 100),
-  request_id text check (length(request_id) <= 255),
-  last_error text check (length(last_error) <= 600),
+  response_body varchar(2000),
+  esp_code varchar(100),
+  request_id varchar(255),
+  last_error varchar(600),
   duration_ms integer check (duration_ms >= 0),
   metadata jsonb,
   created_at timestamptz not null default clock_timestamp(),
@@ -121,7 +121,7 @@ create table delivery_events (
   provider_id uuid,
   kind text not null check (length(kind) between 1 and 32),
   -- Makes an event that an ESP reports twice the same event.
-  external_id text check (length(external_id) <= 255),
+  external_id varchar(255),
   occurred_at timestamptz not null,
   received_at timestamptz not null default now(),
   data jsonb,

@@ -1,5 +1,6 @@
 import type { GroupId, MessageId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
+import { CommitInDoubt, isAnswerLost } from "../postgres/faults.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { MessageStatus, StorageRef, Submission } from "./message.ts";
 
@@ -19,7 +20,9 @@ export type InsertVerdict =
   /** The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). */
   | { readonly kind: "resubmitted"; readonly id: MessageId; readonly revived: boolean }
   | { readonly kind: "over_quota"; readonly limit: number }
-  | { readonly kind: "group_inactive" };
+  | { readonly kind: "group_inactive" }
+  /** The group is gone, or a month began just now: nothing was stored, and the next try may succeed. */
+  | { readonly kind: "no_counter" };
 
 interface VerdictRow {
   readonly n: number;
@@ -37,20 +40,24 @@ export async function insertMessages(
   items: readonly NewMessage[],
   resubmissionWindowMs: number,
 ): Promise<readonly InsertVerdict[]> {
+  await openMonths(database, [...new Set(items.map((item) => item.submission.group))]);
   const text = JSON.stringify(items.map(insertable));
-  const rows = await database.transaction(async (sql) => {
-    const [, verdicts] = await Promise.all([
-      openMonths(sql, [...new Set(items.map((item) => item.submission.group))]),
-      insertAll(sql, text, resubmissionWindowMs),
-    ]);
+  try {
+    const found = await insertAll(database.system, text, resubmissionWindowMs);
+    const rows = new Map(found.map((row) => [row.n, row]));
+    const verdicts = items.map((_, n) => verdictOf(rows.get(n)));
+    if (verdicts.some((verdict) => verdict.kind === "no_counter")) openedMonths.delete(database);
     return verdicts;
-  });
-  const byNumber = new Map(rows.map((row) => [row.n, row]));
-  return items.map((_, n) => verdictOf(byNumber.get(n)));
+  } catch (error) {
+    if (isAnswerLost(error)) throw new CommitInDoubt("No answer to an insert", { cause: error });
+    throw error;
+  }
 }
 
 function verdictOf(row: VerdictRow | undefined): InsertVerdict {
   switch (row?.verdict) {
+    case undefined:
+      return { kind: "no_counter" };
     case "stored":
       return { kind: "stored" };
     case "resubmitted":
@@ -59,7 +66,6 @@ function verdictOf(row: VerdictRow | undefined): InsertVerdict {
     case "over_quota":
       return { kind: "over_quota", limit: row.monthlyLimit };
     case "group_inactive":
-    case undefined:
       return { kind: "group_inactive" };
   }
 }
@@ -100,13 +106,22 @@ function bytea(bytes: Uint8Array | undefined): string | null {
   return bytes === undefined ? null : `\\x${bytes.toHex()}`;
 }
 
-/** This month's counters, so that the statement after this one finds a row to lock for each group. */
-function openMonths(sql: SystemSql, groups: readonly GroupId[]) {
-  return sql`
+const openedMonths = new WeakMap<Database, Set<string>>();
+
+/** Sees to it that each group has this month's counter, for the insert to lock; asks once for each group and month. */
+async function openMonths(database: Database, groups: readonly GroupId[]): Promise<void> {
+  const month = new Date().toISOString().slice(0, 7);
+  const opened = openedMonths.get(database) ?? new Set();
+  const missing = groups.filter((group) => !opened.has(`${month} ${group}`));
+  if (missing.length === 0) return;
+  await database.system`
     insert into usage (group_id, month)
-    select g, date_trunc('month', now(), 'UTC') at time zone 'UTC' from unnest(${groups}::uuid[]) g
+    select g, date_trunc('month', now(), 'UTC') at time zone 'UTC' from unnest(${missing}::uuid[]) g
       join groups on groups.id = g order by g
     on conflict do nothing`;
+  if (opened.size > 100_000) opened.clear();
+  for (const group of missing) opened.add(`${month} ${group}`);
+  openedMonths.set(database, opened);
 }
 
 function insertAll(
@@ -127,19 +142,18 @@ function insertAll(
       where u.group_id in (select group_id from item)
         and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
       order by u.group_id for update of u
-    ), earlier as materialized (
-      select distinct on (i.n) i.n, m.id, m.status
-      from item i join messages m on m.submission_hash = i.submission_hash
-      where m.id >= first_uuid_at(now() - make_interval(secs => ${resubmissionWindowMs} / 1000.0))
-        and m.group_id = i.group_id
-      order by i.n, m.id desc
     ), ranked as (
-      select i.n, i.group_id, e.id as earlier_id, e.status as earlier_status, a.monthly_limit, a.status as group_status,
+      select i.*, e.id as earlier_id, e.status as earlier_status, a.monthly_limit, a.status as group_status,
         a.messages + count(*) filter (where e.id is null or e.status = 'enqueue_failed')
           over (partition by i.group_id order by i.n) as would_be
-      from item i join account a using (group_id) left join earlier e using (n)
+      from item i join account a using (group_id) left join lateral (
+        select m.id, m.status from messages m
+        where m.submission_hash = i.submission_hash and m.group_id = i.group_id
+          and m.id >= first_uuid_at(now() - make_interval(secs => ${resubmissionWindowMs} / 1000.0))
+        order by m.id desc limit 1
+      ) e on i.submission_hash is not null
     ), decided as materialized (
-      select n, group_id, earlier_id, monthly_limit, case
+      select *, case
         when group_status <> 'active' then 'group_inactive'
         when earlier_id is not null and earlier_status <> 'enqueue_failed' then 'resubmitted'
         when monthly_limit > 0 and would_be > monthly_limit then 'over_quota'
@@ -160,12 +174,11 @@ function insertAll(
       select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
         content_hash, submission_hash, storage_ref, body, 'queued', clock_timestamp(), smtp_utf8, eight_bit,
         dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
-      from item join decided d using (n, group_id) where d.verdict = 'stored'
+      from decided where verdict = 'stored'
     ), named as (
       insert into recipients (message_id, position, group_id, address, notify, original_recipient)
-      select i.id, r.position, i.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
-      from item i join decided d using (n, group_id)
-        cross join lateral jsonb_array_elements(i.recipients) with ordinality as r (value, position)
+      select d.id, r.position, d.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
+      from decided d cross join lateral jsonb_array_elements(d.recipients) with ordinality as r (value, position)
       where d.verdict = 'stored'
     )
     select n, verdict, earlier_id as id, monthly_limit from decided order by n`;

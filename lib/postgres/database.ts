@@ -77,6 +77,8 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     // Every statement of a service finds its rows by an index: a plan that was made and kept while a table was
     // empty must not go on reading the whole of it once it is full.
     "-c enable_seqscan=off",
+    "-c enable_hashjoin=off",
+    "-c enable_mergejoin=off",
     // And planning a statement over partitions each time costs more than running it.
     "-c plan_cache_mode=force_generic_plan",
     "-c jit=off",

@@ -18,7 +18,7 @@ export interface AcceptParts {
  * told, which is an earlier one when the same submission came before (ruling 3.3). Throws a Refusal otherwise.
  */
 export async function accept(submission: Submission, parts: AcceptParts): Promise<MessageId> {
-  const hash = parts.resubmissions.isOn ? await submissionHash(submission) : undefined;
+  const hash = parts.resubmissions.isOn ? submissionHash(submission) : undefined;
   return await parts.resubmissions.once(hash, async () => {
     const stored = await parts.storeBody(submission); // "inline" when the store is unreachable
     const recorded = await parts.record({ submission, ...stored, ...(hash && { submissionHash: hash }) });

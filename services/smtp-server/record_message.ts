@@ -103,6 +103,8 @@ function outcomeOf(verdict: InsertVerdict, id: MessageId, now: Date): Recorded {
       return { id: verdict.id, needsBell: verdict.revived };
     case "over_quota":
       throw quotaReached(verdict.limit, now);
+    case "no_counter":
+      throw databaseDown(new Error("The group has no counter for this month"));
     case "group_inactive":
       throw new Refusal("account_suspended", "This account is suspended");
   }

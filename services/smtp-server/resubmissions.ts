@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { MessageId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
 
@@ -5,7 +6,7 @@ import type { Submission } from "../../lib/messages/message.ts";
  * What makes two submissions the same: account, envelope, the client's own Message-ID and content (ruling 3.3).
  * Undefined without a Message-ID: two alarms of the same words are two messages.
  */
-export async function submissionHash(submission: Submission): Promise<Uint8Array | undefined> {
+export function submissionHash(submission: Submission): Uint8Array | undefined {
   if (submission.headers.messageId === undefined) return undefined;
   const parts = [
     submission.user,
@@ -14,8 +15,7 @@ export async function submissionHash(submission: Submission): Promise<Uint8Array
     submission.headers.messageId,
     submission.contentHash.toHex(),
   ];
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(parts)));
-  return new Uint8Array(digest);
+  return createHash("sha256").update(JSON.stringify(parts)).digest();
 }
 
 /** Submissions of this process that have no answer yet; the database knows those that have. */
