@@ -193,7 +193,10 @@ function newServer(tls: TlsMode, { certificate, session, limits, log }: Listener
     logger: false,
     socketTimeout: limits.handshakeMs,
     onConnect: (_session, done) => done(),
-    onSecure: (_socket, _session, done) => done(),
+    onSecure: (socket, _session, done) => {
+      socket.allowHalfOpen = true;
+      done();
+    },
   });
   server.on("error", (error: Error) => log.debug("connection failed", { error }));
   return server;
@@ -364,6 +367,8 @@ class Connection extends SMTPConnection implements Wire {
   override upgrade(callback: () => void, secureCallback?: () => void): void {
     this.#conversation.flush();
     this.#session.logOut();
+    // A client that leaves in the middle of the handshake is gone; afterwards it may close its side (see onSecure).
+    this.#rawSocket.allowHalfOpen = false;
     super.upgrade(callback, secureCallback);
   }
 
