@@ -184,4 +184,4 @@ $$;
 create function first_uuid_at(moment timestamptz) returns uuid language sql immutable
   return (lpad(to_hex(floor(extract(epoch from moment) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid;
 
-select ensure_partitions(8);
+select ensure_partitions(3);

@@ -1,4 +1,4 @@
-import type { GroupId, MessageId } from "../ids.ts";
+import { firstIdAt, type GroupId, type MessageId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import { CommitInDoubt, isAnswerLost } from "../postgres/faults.ts";
 import type { SystemSql } from "../postgres/sql.ts";
@@ -129,6 +129,9 @@ function insertAll(
   text: string,
   resubmissionWindowMs: number,
 ): Promise<readonly VerdictRow[]> {
+  // Two ends, so that PostgreSQL looks into the partitions of that time alone; clocks may differ by a minute.
+  const now = Date.now();
+  const lately = { from: firstIdAt(now - resubmissionWindowMs), to: firstIdAt(now + 60_000) };
   return sql<VerdictRow>`
     with item as materialized (
       select * from jsonb_to_recordset(${text}::jsonb) as item (n int, id uuid, group_id uuid, user_id uuid,
@@ -149,7 +152,7 @@ function insertAll(
       from item i join account a using (group_id) left join lateral (
         select m.id, m.status from messages m
         where m.submission_hash = i.submission_hash and m.group_id = i.group_id
-          and m.id >= first_uuid_at(now() - make_interval(secs => ${resubmissionWindowMs} / 1000.0))
+          and m.id between ${lately.from}::uuid and ${lately.to}::uuid
         order by m.id desc limit 1
       ) e on i.submission_hash is not null
     ), decided as materialized (

@@ -1,6 +1,6 @@
 import type { SystemSql } from "../postgres/sql.ts";
 
-const weeksAhead = 8;
+const weeksAhead = 3;
 const dayMs = 24 * 3_600_000;
 
 /** Makes the partitions of the weeks to come; safe to call from every process at any time. */

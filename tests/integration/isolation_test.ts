@@ -54,7 +54,7 @@ Deno.test("every table that holds a group's rows, partitions included, forces ro
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname not like 'queue%'`);
   const names = rows.map((row) => row["name"]);
   for (const table of Object.keys(groupTables)) assert.ok(names.includes(table), table);
-  assert.ok(rows.filter((row) => row["partition"]).length >= 4 * 9);
+  assert.ok(rows.filter((row) => row["partition"]).length >= 4 * 4);
   for (const row of rows) {
     assert.equal(row["forced"], true, `${row["name"]} does not force row-level security`);
     assert.equal(row["owner"], "smtp_proxy_owner", String(row["name"]));
