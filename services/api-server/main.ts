@@ -7,6 +7,7 @@ import { openLog } from "../../lib/telemetry/log.ts";
 import { createMetrics } from "../../lib/telemetry/metrics.ts";
 import { metricsReaders, opsHandler, type Readiness, serveOps } from "../../lib/telemetry/ops.ts";
 import { watchProcess } from "../../lib/telemetry/process_metrics.ts";
+import { version } from "../../lib/version.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { ensureSystemAdmin } from "../../lib/users/system_admin.ts";
 import { createApp } from "./app.ts";
@@ -27,7 +28,7 @@ const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) 
 });
 
 const metrics = createMetrics({ instance, onCollectError: onFault });
-using _watch = watchProcess(metrics, { service: "api-server", version: "1" });
+using _watch = watchProcess(metrics, { service: "api-server", version });
 await using administrators = openDatabase({
   url: db.url.reveal(),
   role: "smtp_proxy_admin",

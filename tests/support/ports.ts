@@ -1,6 +1,13 @@
-/** A port on 127.0.0.1 that was free a moment ago. */
+const given = new Set<number>();
+
+/** A port on 127.0.0.1 that was free a moment ago; never the same twice for one process. */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return (listener.addr as Deno.NetAddr).port;
+  for (;;) {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    listener.close();
+    const { port } = listener.addr as Deno.NetAddr;
+    if (given.has(port)) continue;
+    given.add(port);
+    return port;
+  }
 }
