@@ -1,5 +1,6 @@
 import type { CallId, GroupId, MessageId, ProviderId, RecipientId, UserId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
+import { spanOf } from "./id_span.ts";
 import type { Message, Recipient, StorageRef } from "./message.ts";
 
 /** A message in this process's hands, until the number is no longer the row's (ruling 3.5). */
@@ -96,19 +97,22 @@ export async function claimMessages(
 }
 
 function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, held }: Claimant) {
+  const { first, last } = spanOf(ids);
   return sql<ClaimedRow>`
     with due as materialized (
       select id from messages
-      where id = any(${ids}::uuid[]) and (
-        (status = 'queued' and next_attempt_at <= clock_timestamp())
-        or (status = 'processing' and (claimed_until < clock_timestamp()
-          or (claimed_by = ${holder} and claim <> all(${held}::bigint[])))))
+      where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid and case status
+          -- No conditions of their own: the indexes of all that is queued or claimed would be gone through for them.
+          when 'queued' then next_attempt_at <= clock_timestamp()
+          when 'processing' then claimed_until < clock_timestamp()
+            or (claimed_by = ${holder} and claim <> all(${held}::bigint[]))
+          else false end
       for update skip locked
     ), claimed as (
       update messages m set status = 'processing', claim = nextval('message_claims'), claimed_by = ${holder},
         claimed_until = clock_timestamp() + make_interval(secs => ${leaseMs} / 1000.0), claims = m.claims + 1,
         ring_after = null, rings = 0
-      from due where m.id = due.id
+      from due where m.id = due.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
       returning m.id, m.claim, m.group_id, m.user_id, m.sender, m.storage_ref, m.size, m.smtp_utf8, m.eight_bit,
         m.dsn_return, m.envelope_id, m.correlation_id, m.enqueued_at, m.claims
     )
@@ -120,11 +124,13 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
             't', r.attempts, 'w', round(1000 * extract(epoch from r.next_attempt_at - r.updated_at))) order by r.position)
             filter (where r.next_attempt_at is null or r.next_attempt_at <= clock_timestamp()) as recipients,
           bool_or(r.next_attempt_at > clock_timestamp()) as later
-        from recipients r where r.message_id = c.id and r.status = 'pending'
+        from recipients r
+        where r.message_id = c.id and r.message_id between ${first}::uuid and ${last}::uuid and r.status = 'pending'
       ) r on true
       left join lateral (
         select jsonb_agg(jsonb_build_object('c', l.id, 'p', l.provider_id, 'r', l.recipients) order by l.id) as calls
-        from delivery_logs l where c.claims > 1 and l.message_id = c.id and l.status = 'started'
+        from delivery_logs l
+        where c.claims > 1 and l.message_id = c.id and l.message_id between ${first}::uuid and ${last}::uuid and l.status = 'started'
       ) l on true`;
 }
 
@@ -173,11 +179,12 @@ function recipientOf(row: RecipientRow): Recipient {
 
 /** Rows that were not claimed: whether anything is left to do for them, and when to ask again. */
 function lookAt(sql: SystemSql, ids: readonly MessageId[]) {
+  const { first, last } = spanOf(ids);
   return sql<{ readonly id: MessageId; readonly unfinished: boolean; readonly forMs: number }>`
     select id, status in ('queued', 'processing') as unfinished, ceil(1000 * extract(epoch from
       coalesce(case status when 'processing' then claimed_until else next_attempt_at end, clock_timestamp())
         - clock_timestamp()))::float8 as for_ms
-    from messages where id = any(${ids}::uuid[])`;
+    from messages where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid`;
 }
 
 /** Lengthens claims; answers the numbers that are still in force. The others are lost: their work must stop. */
@@ -186,13 +193,16 @@ export async function renewClaims(
   claims: readonly { readonly message: MessageId; readonly number: number }[],
   leaseMs: number,
 ): Promise<ReadonlySet<number>> {
+  if (claims.length === 0) return new Set();
+  const { first, last } = spanOf(claims.map((claim) => claim.message));
   const rows = await sql<{ claim: number }>`
     update messages m set claimed_until = clock_timestamp() + make_interval(secs => ${leaseMs} / 1000.0)
     from unnest(${claims.map((claim) => claim.message)}::uuid[], ${
     claims.map((claim) => claim.number)
   }::bigint[])
       as held (id, claim)
-    where m.id = held.id and m.claim = held.claim and m.status = 'processing'
+    where m.id = held.id and m.id between ${first}::uuid and ${last}::uuid and m.claim = held.claim
+      and m.status = 'processing'
     returning m.claim`;
   return new Set(rows.map((row) => row.claim));
 }

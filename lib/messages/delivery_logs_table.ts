@@ -1,5 +1,6 @@
 import type { CallId, GroupId, MessageId, ProviderId, RecipientId, UserId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
+import { spanOf } from "./id_span.ts";
 
 /** A call that is about to be made. */
 export interface CallStart {
@@ -34,6 +35,9 @@ export async function startCalls(sql: SystemSql, calls: readonly CallStart[]): P
     attempt_number: call.attempt,
     limit_ms: call.limitMs,
   })));
+  if (calls.length === 0) return new Set();
+  const ids = calls.map((call) => call.message);
+  const { first, last } = spanOf(ids);
   const rows = await sql<{ id: CallId }>`
     insert into delivery_logs (id, message_id, group_id, user_id, claim, provider_id, provider, recipients, status,
       attempt_number)
@@ -41,7 +45,8 @@ export async function startCalls(sql: SystemSql, calls: readonly CallStart[]): P
       c.attempt_number
     from jsonb_to_recordset(${text}::jsonb) as c (id uuid, message_id uuid, group_id uuid, user_id uuid, claim bigint,
         provider_id uuid, provider text, recipients smallint[], attempt_number smallint, limit_ms float8)
-      join messages m on m.id = c.message_id and m.claim = c.claim and m.status = 'processing'
+      join messages m on m.id = c.message_id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = c.claim
+        and m.status = 'processing'
         and m.claimed_until > clock_timestamp() + make_interval(secs => c.limit_ms / 1000.0)
     -- The same call again: the answer to the first try was lost on the way.
     on conflict (message_id, id) do update set claim = excluded.claim

@@ -3,6 +3,7 @@ import { newId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { EspAnswer } from "../esp/outcome.ts";
+import { type IdSpan, spanOf } from "./id_span.ts";
 import type { FailureCode, MessageStatus } from "./message.ts";
 
 /** What becomes of one recipient. */
@@ -80,11 +81,13 @@ export async function settleAll(
     error: item.error?.slice(0, 600) ?? null,
     changes: item.changes.map(changeRow),
   })));
+  if (items.length === 0) return [];
+  const span = spanOf(items.map((item) => item.message));
   const rows = await database.transaction(async (sql) => {
     const [, , settled] = await Promise.all([
-      holdClaims(sql, items),
-      writeOutcomes(sql, text),
-      conclude(sql, text),
+      holdClaims(sql, span),
+      writeOutcomes(sql, span, text),
+      conclude(sql, span, text),
     ]);
     return settled;
   });
@@ -130,23 +133,22 @@ function changeRow(change: RecipientChange) {
 }
 
 /** Locks the rows in order of id, so that two processes never wait for each other crosswise. */
-function holdClaims(sql: SystemSql, items: readonly Settlement[]) {
-  return sql`
-    select id from messages where id = any(${
-    items.map((item) => item.message)
-  }::uuid[]) order by id for update`;
+function holdClaims(sql: SystemSql, { ids, first, last }: IdSpan) {
+  return sql`select id from messages where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid order by id for update`;
 }
 
-function writeOutcomes(sql: SystemSql, text: string) {
+function writeOutcomes(sql: SystemSql, { ids, first, last }: IdSpan, text: string) {
   return sql`
     with item as materialized (
       select item.*, m.group_id, m.user_id
       from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, calls jsonb, changes jsonb, log_id uuid,
           error text)
-        join messages m on m.id = item.id and m.claim = item.claim and m.status = 'processing'
+        join messages m on m.id = item.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim
+          and m.status = 'processing'
       -- Written before, and only the answer was lost: attempts must not be spent twice.
       where not exists (select from delivery_logs l
-        where l.message_id = item.id and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started')
+        where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
+          and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started')
     ), change as materialized (
       select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
       from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
@@ -161,7 +163,8 @@ function writeOutcomes(sql: SystemSql, text: string) {
       from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
-      where l.message_id = item.id and l.id = c.id
+      where l.message_id = item.id and l.message_id = any(${ids}::uuid[]) and l.message_id between ${first}::uuid and ${last}::uuid
+        and l.id = c.id
     ), unreadable as (
       insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
       select log_id, id, group_id, user_id, claim, '{}', 'failed', error from item where log_id is not null
@@ -171,11 +174,16 @@ function writeOutcomes(sql: SystemSql, text: string) {
         then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
       fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
       updated_at = clock_timestamp()
-    from change c where r.message_id = c.message_id and r.position = c.p and r.status = 'pending'`;
+    from change c where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[]) and r.message_id between ${first}::uuid and ${last}::uuid
+       and r.position = c.p and r.status = 'pending'`;
 }
 
 /** The message's status follows from all its recipients (ruling 1.13). */
-function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> {
+function conclude(
+  sql: SystemSql,
+  { ids, first, last }: IdSpan,
+  text: string,
+): Promise<readonly SettledRow[]> {
   return sql<SettledRow>`
     with item as materialized (
       select * from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, "then" text, calls jsonb)
@@ -197,7 +205,7 @@ function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> 
           (array_agg(r.failure_code order by array_position(
             array['unknown', 'crashed', 'expired', 'exhausted', 'refused'], r.failure_code))
             filter (where r.failure_code is not null))[1] as worst
-        from recipients r where r.message_id = item.id
+        from recipients r where r.message_id = item.id and r.message_id between ${first}::uuid and ${last}::uuid
       ) s
     )
     update messages m set status = w.new_status,
@@ -211,7 +219,7 @@ function conclude(sql: SystemSql, text: string): Promise<readonly SettledRow[]> 
       next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
-    where m.id = w.id and m.claim = w.claim and m.status = 'processing'
+    where m.id = w.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;
 }

@@ -17,6 +17,8 @@ export interface WorkerOptions {
 
 const firstPauseMs = 100;
 const longestPauseMs = 2000;
+/** How often those are looked for whom hands are kept free. */
+const lookMs = 100;
 
 /** Reserves doorbells and runs a bounded number of them at a time, until it is drained. */
 export class Worker {
@@ -48,16 +50,21 @@ export class Worker {
   async #reserveForever(): Promise<void> {
     const { queue, hands, blockMs, log } = this.#options;
     let pauseMs = firstPauseMs;
+    let lookedAt = -Infinity;
     while (!this.#drain.signal.aborted) {
       const free = hands - this.#running.size;
+      const greedy = this.#greedy(free);
+      const sinceLookMs = performance.now() - lookedAt;
       // A few at a time, so that one question serves several doorbells.
-      if (free < Math.max(1, hands / 4)) {
-        await this.#freed.promise;
+      if (free < Math.max(1, hands / 4) || (greedy.size > 0 && sinceLookMs < lookMs)) {
+        await this.#freedWithin(Math.max(1, lookMs - sinceLookMs));
         continue;
       }
       try {
-        // Never all there is room for, so that one group's backlog leaves some for the next that rings.
-        const leases = await queue.reserve(Math.ceil(free * 0.75), blockMs, this.#greedy(free));
+        lookedAt = performance.now();
+        // Never all there is room for, so that one group's backlog leaves some for the next that rings. While some
+        // are passed over there is no waiting: they may have more as soon as something of theirs is done.
+        const leases = await queue.reserve(Math.ceil(free * 0.75), greedy.size > 0 ? 0 : blockMs, greedy);
         for (const lease of leases) this.#begin(lease);
         pauseMs = firstPauseMs;
       } catch (error) {
@@ -66,6 +73,12 @@ export class Worker {
         pauseMs = Math.min(2 * pauseMs, longestPauseMs);
       }
     }
+  }
+
+  async #freedWithin(ms: number): Promise<void> {
+    const done = new AbortController();
+    await Promise.race([this.#freed.promise, sleepFor(ms, done.signal)]);
+    done.abort();
   }
 
   /** Groups that hold three times what is still free: the fuller the hands, the fewer are one group's. */
