@@ -23,12 +23,8 @@ export async function runProgram(
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-/** What Deno itself needs to find its cache, and no colours. */
+/** The environment without settings of the product, and no colours. */
 export function basicVariables(): Record<string, string> {
-  const names = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "NPM_CONFIG_REGISTRY"];
-  const found = names.flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { ...Object.fromEntries(found), NO_COLOR: "1" };
+  const others = Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("SMTP_PROXY_"));
+  return { ...Object.fromEntries(others), NO_COLOR: "1" };
 }
