@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { type GroupId, type MessageId, newId } from "../../lib/ids.ts";
+import { openDatabase, openSession } from "../../lib/postgres/database.ts";
+import { migrateUp } from "../../lib/postgres/migrate.ts";
+import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
+import { migrations } from "../../migrations/mod.ts";
+import { removeCluster } from "../../services/dev/cluster_folder.ts";
+import { startPostgres } from "../../services/dev/postgres.ts";
+import { queueContract } from "../contracts/queue_contract.ts";
+import { freePort } from "../support/ports.ts";
+import { testDatabase } from "../support/postgres.ts";
+import { startTcpRelay } from "../support/tcp_relay.ts";
+
+const role = "smtp_proxy_worker";
+
+queueContract({ name: "PostgresQueue" }, async () => {
+  await using stack = new AsyncDisposableStack();
+  const test = stack.use(await testDatabase());
+  const url = new URL(test.urlFor(role));
+  const relay = stack.use(startTcpRelay(Number(url.port)));
+  url.port = String(relay.port);
+  const databases = stack.use(new AsyncDisposableStack());
+  const held = stack.move();
+  return {
+    open() {
+      const database = databases.use(
+        openDatabase({ url: url.href, role, poolMax: 5, connectTimeoutMs: 1_000 }),
+      );
+      return Promise.resolve(openPostgresQueue({ database, timeoutMs: 1_000 }));
+    },
+    async lose() {
+      await using session = await openSession({ url: test.ownerUrl });
+      await session.run("truncate queue_entries, queue_delayed, queue_epoch restart identity");
+    },
+    cut: () => relay.cut(),
+    hang: () => relay.hang(),
+    mend: () => relay.mend(),
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+});
+
+Deno.test("PostgresQueue: reserve() meets an entry that became visible after later ones were taken", async () => {
+  await using test = await testDatabase();
+  await using database = openDatabase({ url: test.urlFor(role), role });
+  await using queue = openPostgresQueue({ database });
+  const group = newId<GroupId>();
+  const [late, soon] = [newId<MessageId>(), newId<MessageId>()];
+  await using owner = await openSession({ url: test.ownerUrl });
+  await queue.push([{ group, message: soon }]);
+  assert.equal((await queue.reserve(10, 20_000)).length, 1);
+  await owner.run("begin");
+  await owner.query("insert into queue_entries (group_id, message) values ($1, $2)", [group, late]);
+  await queue.push([{ group, message: soon }]);
+  assert.deepEqual((await queue.reserve(10, 20_000)).map(({ message }) => message), [soon]);
+  await owner.run("commit");
+  assert.deepEqual((await queue.reserve(10, 20_000)).map(({ message }) => message), [late]);
+});
+
+Deno.test("PostgresQueue: intake may push and no more, a group nothing", async () => {
+  await using test = await testDatabase();
+  const bell = { group: newId<GroupId>(), message: newId<MessageId>() };
+  await using intake = openDatabase({ url: test.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
+  await using pushing = openPostgresQueue({ database: intake });
+  assert.deepEqual(
+    [...await pushing.push([bell, bell]), ...await pushing.push([bell], 1_000)].map(({ ok }) => ok),
+    [
+      true,
+      true,
+      true,
+    ],
+  );
+  await pushing.ping();
+  await assert.rejects(pushing.reserve(1, 0), /permission denied/);
+  await using group = openDatabase({ url: test.urlFor("smtp_proxy_group"), role: "smtp_proxy_group" });
+  await using nothing = openPostgresQueue({ database: group });
+  const [refused] = await nothing.push([bell]);
+  assert.ok(refused && !refused.ok && !refused.doubtful);
+  assert.match(refused.error.message, /permission denied/);
+  await assert.rejects(nothing.depth(), /permission denied/);
+  await assert.rejects(nothing.epoch(), /permission denied/);
+});
+
+Deno.test("PostgresQueue: a crash of the server takes the epoch with the entries", async () => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "smtp_proxy_queue_" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  await Deno.chmod(folder, 0o711);
+  const options = { dir: `${folder}/postgres`, port: freePort(), password: "queue" };
+  stack.defer(() => removeCluster(options.dir));
+  const server = stack.use(await startPostgres(options));
+  await migrateUp({ url: server.url, migrations });
+  const database = stack.use(openDatabase({ url: server.url, role, connectTimeoutMs: 1_000 }));
+  const queue = stack.use(openPostgresQueue({ database }));
+  await queue.beginEpoch("before");
+  const lost = Array.from({ length: 20 }, () => ({ group: newId<GroupId>(), message: newId<MessageId>() }));
+  await queue.push(lost);
+  assert.equal((await queue.reserve(5, 20_000)).length, 5);
+  // A backend that is killed makes the server start again, with recovery.
+  const session = stack.use(await openSession({ url: server.url }));
+  const [backend] = await session.query("select pg_backend_pid() as pid", []);
+  Deno.kill(Number(backend?.["pid"]), "SIGKILL");
+  for (let isLost = false; !isLost;) isLost = await queue.epoch().then((epoch) => epoch === undefined, isOut);
+  assert.deepEqual(await queue.heads(), []);
+  const bell = { group: newId<GroupId>(), message: newId<MessageId>() };
+  assert.deepEqual(await queue.push([bell]), [{ ok: true }]);
+  assert.deepEqual((await queue.reserve(5, 20_000)).map(({ message }) => message), [bell.message]);
+});
+
+function isOut(error: unknown): false {
+  assert.ok(error instanceof Error);
+  return false;
+}
