@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { type Mailbox, parseAddressList } from "./address.ts";
 import { decodeWords } from "./encoded_words.ts";
 
@@ -36,7 +37,7 @@ export function readHeader(block: Uint8Array): HeaderFacts {
   let current: { text: string; count: number } | undefined;
   let brokenLine: number | undefined;
   // One character per byte: positions stay right whatever the encoding, and text is decoded where it is needed.
-  const lines = latin1(block).split("\r\n");
+  const lines = Buffer.from(block.buffer, block.byteOffset, block.length).toString("latin1").split("\r\n");
   for (const [index, line] of lines.entries()) {
     if (line === "") continue;
     if (line.startsWith(" ") || line.startsWith("\t")) {
@@ -93,14 +94,6 @@ function storable(text: string): string {
   // deno-lint-ignore no-control-regex -- control characters are what must go
   return text.slice(0, 4 * longestKept).replace(/[\x00-\x1f\x7f]+/g, " ").slice(0, longestKept)
     .toWellFormed();
-}
-
-function latin1(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) {
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  }
-  return text;
 }
 
 /** UTF-8 where the bytes are UTF-8 (RFC 6532), else Windows-1252, which old clients mean by 8-bit headers. */

@@ -16,6 +16,7 @@ const midLine = 1;
 const afterCr = 2;
 const afterDot = 3;
 const afterDotCr = 4;
+const ended = 5;
 
 /**
  * Finds the one true end of DATA, `CR LF . CR LF` (RFC 5321 section 4.5.2), over chunks cut anywhere, removes stuffed
@@ -39,65 +40,108 @@ export class LineGuard {
 
   /** Takes a chunk from the given position on. */
   take(chunk: Uint8Array, from: number): Taken {
-    const length = chunk.length;
-    const repairs = this.#repairs;
-    const target = repairs ? new Uint8Array(2 * (length - from) + 2) : chunk;
-    const start = repairs ? 0 : from;
-    let out = start;
-    let state = this.#state;
-    for (let read = from; read < length; read++) {
-      const byte = chunk[read] ?? 0;
-      if (state === midLine && byte !== CR && byte !== LF) {
-        target[out++] = byte;
-        continue;
-      }
-      switch (state) {
-        case afterCr:
-          if (byte === LF) {
-            target[out++] = byte;
-            state = lineStart;
-            continue;
-          }
-          this.#flaws++;
-          if (repairs) target[out++] = LF;
-          state = midLine;
-          break;
-        case afterDotCr:
-          if (byte === LF) {
-            this.#state = lineStart;
-            return { content: target.subarray(start, out), next: read + 1 };
-          }
-          this.#flaws++;
-          if (repairs) {
-            target[out++] = CR;
-            target[out++] = LF;
-          }
-          state = midLine;
-          break;
-        case afterDot:
-          if (byte === CR) {
-            state = afterDotCr;
-            continue;
-          }
-          if (byte === NUL) this.#flaws++;
-          state = midLine;
-          break;
-        case lineStart:
-          if (byte === DOT) {
-            state = afterDot;
-            continue;
-          }
-          state = midLine;
-      }
-      if (byte === LF) {
-        this.#flaws++;
-        if (repairs) target[out++] = CR;
-      } else if (byte === CR) {
-        state = afterCr;
-      }
-      target[out++] = byte;
-    }
-    this.#state = state;
-    return { content: target.subarray(start, out), next: -1 };
+    return this.#repairs ? this.#takeRepaired(chunk, from) : this.#takeInPlace(chunk, from);
   }
+
+  #takeInPlace(chunk: Uint8Array, from: number): Taken {
+    const skip = plainSkipper(chunk);
+    let state = this.#state;
+    let flaws = 0;
+    let next = -1;
+    // Content is written down to `out`; the run from `run` to `read` is content still to be moved there.
+    let out = from;
+    let run = from;
+    let read = from;
+    for (; read < chunk.length; read++) {
+      if (state === midLine) {
+        read = skip(read);
+        if (read === chunk.length) break;
+      }
+      const byte = chunk[read] ?? 0;
+      const before: number = state;
+      state = nextState(before, byte);
+      if (isFlaw(before, byte)) flaws++;
+      if (state === ended) {
+        next = read + 1;
+        state = lineStart;
+        break;
+      }
+      // The dot at a line's start, and the CR after it, are no content (unless flawed, and then nothing is kept).
+      if (state === afterDot || state === afterDotCr) {
+        out = moved(chunk, out, run, read);
+        run = read + 1;
+      }
+    }
+    if (next < 0) out = moved(chunk, out, run, read);
+    this.#state = state;
+    this.#flaws += flaws;
+    return { content: chunk.subarray(from, out), next };
+  }
+
+  #takeRepaired(chunk: Uint8Array, from: number): Taken {
+    const repaired = new Uint8Array(2 * (chunk.length - from) + 2);
+    let out = 0;
+    for (let read = from; read < chunk.length; read++) {
+      const byte = chunk[read] ?? 0;
+      const before = this.#state;
+      const state = nextState(before, byte);
+      if (isFlaw(before, byte)) this.#flaws++;
+      this.#state = state === ended ? lineStart : state;
+      if (state === ended) return { content: repaired.subarray(0, out), next: read + 1 };
+      if (byte !== LF && (before === afterCr || before === afterDotCr)) {
+        // The CR before was bare; after a dot it has not been written yet.
+        if (before === afterDotCr) repaired[out++] = CR;
+        repaired[out++] = LF;
+      }
+      if (state === afterDot || state === afterDotCr) continue;
+      if (byte === LF && before !== afterCr) repaired[out++] = CR;
+      repaired[out++] = byte;
+    }
+    return { content: repaired.subarray(0, out), next: -1 };
+  }
+}
+
+function nextState(state: number, byte: number): number {
+  if (byte === LF) return state === afterCr ? lineStart : state === afterDotCr ? ended : midLine;
+  if (byte === CR) return state === afterDot ? afterDotCr : afterCr;
+  return byte === DOT && state === lineStart ? afterDot : midLine;
+}
+
+function isFlaw(state: number, byte: number): boolean {
+  if (byte === LF) return state !== afterCr && state !== afterDotCr;
+  return state === afterCr || state === afterDotCr || (state === afterDot && byte === NUL);
+}
+
+/** Moves the bytes from `run` to `end` down to `out`, and answers where they end there. */
+function moved(chunk: Uint8Array, out: number, run: number, end: number): number {
+  const length = end - run;
+  if (out === run || length === 0) return out + length;
+  // A call costs more than a few bytes do, and a message of dots has nothing but short runs.
+  if (length > 32) chunk.copyWithin(out, run, end);
+  else for (let at = 0; at < length; at++) chunk[out + at] = chunk[run + at] ?? 0;
+  return out + length;
+}
+
+/** Finds the next CR or LF, four bytes at a time; the chunk's length when there is none. */
+function plainSkipper(chunk: Uint8Array): (from: number) => number {
+  const { length, byteOffset } = chunk;
+  const shift = byteOffset & 3;
+  const words = new Int32Array(chunk.buffer, byteOffset - shift, (shift + length) >> 2);
+  function scan(from: number, to: number): number {
+    for (let at = from; at < to; at++) if (chunk[at] === CR || chunk[at] === LF) return at;
+    return to;
+  }
+  return (from) => {
+    const aligned = Math.min(length, from + ((4 - ((from + shift) & 3)) & 3));
+    let at = scan(from, aligned);
+    if (at < aligned) return at;
+    for (let word = (at + shift) >> 2; word < words.length; word++, at += 4) {
+      const four = words[word] ?? 0;
+      // Some byte of the four is below 14.
+      if (((four - 0x0e0e0e0e) & ~four & 0x80808080) === 0) continue;
+      const found = scan(at, at + 4);
+      if (found < at + 4) return found;
+    }
+    return scan(at, length);
+  };
 }
