@@ -5,8 +5,6 @@ import type { Log } from "./log_fields.ts";
 import type { LogStream } from "./log_outputs.ts";
 import { asText, openRotatingFile } from "./log_outputs.ts";
 
-export type { Log } from "./log_fields.ts";
-
 /** Where lines go and which of them; the values of the `logging.*` settings. */
 export interface LogOptions {
   /** Added to every line, so that lines of several processes can be told apart. */

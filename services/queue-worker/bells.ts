@@ -1,5 +1,5 @@
 import type { Lease, Queue } from "../../lib/queue/queue.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 
 /** Settles doorbells once their message's row is written; a queue that is down costs a later ring, never a message. */
 export class Bells {

@@ -1,7 +1,7 @@
 import type { MessageStore } from "../../lib/store/message_store.ts";
 import type { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import type { Bells } from "./bells.ts";
 import type { Terms } from "./judge.ts";

@@ -2,7 +2,7 @@ import type { MessageId } from "../../lib/ids.ts";
 import { type Claim, renewClaims } from "../../lib/messages/claims_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { sleepFor } from "../../lib/retry.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { Interrupted } from "./interrupted.ts";
 
 /** What the keeper needs. */

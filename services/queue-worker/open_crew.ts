@@ -8,7 +8,7 @@ import type { Queue } from "../../lib/queue/queue.ts";
 import type { SealingKey } from "../../lib/secrets/seal.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { Bells } from "./bells.ts";
 import type { Crew, DeliveryTerms } from "./crew.ts";

@@ -12,7 +12,7 @@ import { listRules } from "../../lib/routing/rules_table.ts";
 import { planRoute } from "../../lib/routing/route.ts";
 import { isUnderstood } from "../../lib/routing/routing_rule.ts";
 import { type SealingKey, unseal } from "../../lib/secrets/seal.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { Slots } from "./slots.ts";
 
 /** A provider ready to be called, or the fault that keeps it from being called. */

@@ -7,7 +7,7 @@ import type { Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import { parseKeys } from "../../lib/secrets/seal.ts";
 import { openStore } from "../../lib/store/open_store.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { deliver } from "./deliver.ts";
 import { setGauges } from "./gauges.ts";

@@ -1,7 +1,7 @@
 import { announceWorker, succeedWorker, touchWorker } from "../../lib/messages/claims_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { sleepFor } from "../../lib/retry.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 
 /** Who is present. */
 export interface PresenceOptions {

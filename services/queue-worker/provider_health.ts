@@ -2,7 +2,7 @@ import type { GroupId, ProviderId } from "../../lib/ids.ts";
 import type { CallReport, Fault, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { clearAttention, markNeedsAttention, takeProbe } from "../../lib/providers/providers_table.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { afterCall, askBreaker, type BreakerState, closedBreaker } from "./breaker.ts";
 import type { Obstacle } from "./judge.ts";
 

@@ -8,7 +8,7 @@ import {
 import type { Database, HeldLock } from "../../lib/postgres/database.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { ringAll } from "./ring_all.ts";
 

@@ -1,7 +1,7 @@
 import type { GroupId } from "../../lib/ids.ts";
 import type { Lease, Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 
 /** How a worker takes doorbells and hands them on. */
 export interface WorkerOptions {

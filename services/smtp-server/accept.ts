@@ -1,5 +1,5 @@
 import type { MessageId } from "../../lib/ids.ts";
-import type { StorageRef, Submission } from "../../lib/messages/message.ts";
+import type { Submission } from "../../lib/messages/message.ts";
 import type { Enqueue } from "./enqueue.ts";
 import type { RecordMessage } from "./record_message.ts";
 import type { StoreBody } from "./store_body.ts";
@@ -25,10 +25,4 @@ export async function accept(submission: Submission, parts: AcceptParts): Promis
     if (recorded.needsBell) await parts.enqueue({ message: recorded.id, group: submission.group });
     return recorded.id; // the listener answers 250 2.0.0 Ok: queued as <id>
   });
-}
-
-/** Where a body went, and its bytes when they go into the row. */
-export interface StoredAt {
-  readonly storageRef: StorageRef;
-  readonly inlineBody?: Uint8Array;
 }

@@ -1,5 +1,5 @@
 import { Refusal } from "../../lib/refusal.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { CommandError, parseMail, parseRcpt } from "./commands.ts";
 import type { Input } from "./input.ts";
 import type { Observer } from "./intake.ts";

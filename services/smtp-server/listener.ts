@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { SMTPServer } from "smtp-server";
 import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
 import type { Cidr } from "../../lib/network/cidr.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { type ConnectionLimits, Conversation, type Wire } from "./conversation.ts";
 import { type Front, openFront, type Origin, SocketCounter } from "./front.ts";
 import { Input } from "./input.ts";

@@ -7,7 +7,7 @@ import { openStore } from "../../lib/store/open_store.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import { openSpool } from "../../lib/store/spool.ts";
 import { spoolFolder } from "../../lib/store/spool_folder.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { accept } from "./accept.ts";
 import { enqueue } from "./enqueue.ts";

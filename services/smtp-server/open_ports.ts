@@ -1,6 +1,6 @@
 import type { Config } from "../../lib/config/settings.ts";
 import { parseCidr } from "../../lib/network/cidr.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { hashApiKey, looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
 import { hashPassword, verifyPassword } from "../../lib/users/password.ts";
 import { accountsOf, attemptsOf } from "./accounts.ts";

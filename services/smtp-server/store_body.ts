@@ -1,7 +1,12 @@
-import type { Submission } from "../../lib/messages/message.ts";
+import type { StorageRef, Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
-import type { StoredAt } from "./accept.ts";
+
+/** Where a body went, and its bytes when they go into the row. */
+export interface StoredAt {
+  readonly storageRef: StorageRef;
+  readonly inlineBody?: Uint8Array;
+}
 
 /** Keeps a submission's body; durable when it resolves, unless it is `inline`: then the row makes it durable. */
 export type StoreBody = (submission: Submission) => Promise<StoredAt>;

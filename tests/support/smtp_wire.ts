@@ -6,7 +6,7 @@ import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { Body } from "../../lib/store/body.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import {
   type Listener,
   type ListenerOptions,
