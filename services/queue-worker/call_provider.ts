@@ -4,7 +4,6 @@ import { type CallId, newId, type RecipientId } from "../../lib/ids.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
 import type { CallEnd } from "../../lib/messages/outcomes_table.ts";
 import type { Body } from "../../lib/store/body.ts";
-import { sleepFor } from "../../lib/retry.ts";
 import { type Delivery, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import type { OpenProvider } from "./open_providers.ts";
@@ -102,19 +101,17 @@ async function handBack(
 /** The port promises a report whatever happens; a call of which nobody knows the end is `unknown`. */
 async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Promise<CallReport> {
   const { crew, signal } = delivery;
-  const done = new AbortController();
-  const late = sleepFor(crew.terms.callTimeoutMs + graceMs, done.signal).then(() => {
-    throw new Error(`No report after ${crew.terms.callTimeoutMs + graceMs} ms`);
-  });
+  const limitMs = crew.terms.callTimeoutMs + graceMs;
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`No report after ${limitMs} ms`)), limitMs);
   try {
-    return await Promise.race([esp.deliver(parcel, signal), late]);
+    return await Promise.race([esp.deliver(parcel, signal), late.promise]);
   } catch (error) {
     crew.log.error("provider broke its promise", { messageId: parcel.message.id, call: parcel.call, error });
     const detail = error instanceof Error ? error.message : String(error);
     return { recipients: new Map(parcel.recipients.map(({ id }) => [id, lostCount("esp_fault", detail)])) };
   } finally {
-    late.catch(() => {});
-    done.abort();
+    clearTimeout(timer);
   }
 }
 

@@ -6,7 +6,7 @@ import { findSettled, settleAll, type Settled, type Settlement } from "../../lib
 import type { Database } from "../../lib/postgres/database.ts";
 import { CommitInDoubt, isOutage, isRetryable } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
-import type { Log } from "../../lib/telemetry/log.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import type { KeptClaims } from "./keep_claims.ts";
 
@@ -44,7 +44,7 @@ export class Records {
     }, this.#batches("calls"));
     this.#settle = coalesce(
       async (settlements) => (await settleAll(database, settlements)).map(done),
-      { ...this.#batches("settlements"), parallel: 2 },
+      { ...this.#batches("settlements"), parallel: 1 },
     );
   }
 

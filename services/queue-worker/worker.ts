@@ -56,7 +56,11 @@ export class Worker {
       const greedy = this.#greedy(free);
       const sinceLookMs = performance.now() - lookedAt;
       // A few at a time, so that one question serves several doorbells.
-      if (free < Math.max(1, hands / 4) || (greedy.size > 0 && sinceLookMs < lookMs)) {
+      if (free < Math.max(1, hands / 4)) {
+        await this.#freed.promise;
+        continue;
+      }
+      if (greedy.size > 0 && sinceLookMs < lookMs) {
         await this.#freedWithin(Math.max(1, lookMs - sinceLookMs));
         continue;
       }
@@ -76,9 +80,10 @@ export class Worker {
   }
 
   async #freedWithin(ms: number): Promise<void> {
-    const done = new AbortController();
-    await Promise.race([this.#freed.promise, sleepFor(ms, done.signal)]);
-    done.abort();
+    const waited = Promise.withResolvers<void>();
+    const timer = setTimeout(waited.resolve, ms);
+    await Promise.race([this.#freed.promise, waited.promise]);
+    clearTimeout(timer);
   }
 
   /** Groups that hold three times what is still free: the fuller the hands, the fewer are one group's. */
