@@ -39,16 +39,19 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#child !== undefined && this.#status === undefined;
   }
 
-  /** Starts it and resolves when its `/readyz` is 200; throws with what it said when it ends before. */
-  async start(): Promise<void> {
-    this.launch();
+  /**
+   * Starts it and resolves when its `/readyz` is 200; throws with what it said when it ends before. The settings count
+   * for this start alone.
+   */
+  async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.launch(settings);
     const isUp = async () => !this.isRunning || await this.isReady();
     if (await until(isUp, readyLimitMs) && this.isRunning) return;
     throw new Error(`Cannot start ${this.name}; it said:\n${(await this.log()).slice(-4000)}`);
   }
 
   /** Starts it without waiting for anything. */
-  launch(): void {
+  launch(settings: Readonly<Record<string, string>> = {}): void {
     if (this.isRunning) throw new Error(`Cannot start ${this.name}: it runs already`);
     const { folder, env, task } = this.#plan;
     this.#status = undefined;
@@ -62,7 +65,7 @@ export class ServiceProcess implements AsyncDisposable {
         Deno.execPath(),
         ...taskArguments(task, folder),
       ],
-      env: { ...basicVariables(), ...env },
+      env: { ...basicVariables(), ...env, ...settings },
       clearEnv: true,
       cwd: projectFolder,
       stdin: "piped",

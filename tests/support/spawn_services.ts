@@ -4,6 +4,7 @@ import { newKeyText } from "../../lib/secrets/seal.ts";
 import { removeCluster } from "../../services/dev/cluster_folder.ts";
 import { startPostgres } from "../../services/dev/postgres.ts";
 import { freePort } from "./ports.ts";
+import { killTree } from "./process_tree.ts";
 import { runProgram } from "./run_program.ts";
 import { ServiceProcess } from "./service_process.ts";
 import { loginUrl, prepareServer } from "./test_server.ts";
@@ -39,7 +40,9 @@ export interface TestSystem {
 
 /** The system's PostgreSQL, to be killed and started again. */
 export interface TestPostgres {
-  /** Ends it at once (SIGKILL). */
+  /** Of the server's first process, whose children serve the connections. */
+  readonly pid: number;
+  /** Ends it with all its processes at once (SIGKILL). */
   kill(): Promise<void>;
   /** Starts it again in the same place; resolves when it takes connections. */
   restart(): Promise<void>;
@@ -126,8 +129,11 @@ async function openPostgres(folder: string, password: string, opened: AsyncDispo
   let server = await startPostgres(options);
   opened.defer(() => server.stop());
   const postgres: TestPostgres = {
+    get pid() {
+      return server.pid;
+    },
     async kill() {
-      Deno.kill(server.pid, "SIGKILL");
+      await killTree(server.pid);
       await server.ended;
     },
     async restart() {
