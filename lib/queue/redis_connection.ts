@@ -5,7 +5,10 @@ import type { Log } from "../telemetry/log_fields.ts";
 export interface RedisServer {
   /** `host:port`; the port is 6379 when it is left out, an IPv6 host stands in brackets. */
   readonly address: string;
-  /** An ACL user; the default user when it is left out. */
+  /**
+   * An ACL user; the default user when it is left out. It needs the keys `{<stream name>}:*` and the commands of
+   * `@connection` and `@stream`, EVAL, EVALSHA, TIME, GET, SET, EXISTS, DEL, ZADD, ZRANGE, ZREM and ZCARD.
+   */
   readonly username?: string;
   readonly password?: string;
   readonly database?: number;

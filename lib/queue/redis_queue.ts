@@ -48,7 +48,7 @@ const moveAtOnce = 500;
 const maxTaken = 1_000;
 const pollMs = 1_000;
 const faultPauseMs = 250;
-const releaseEveryMs = 5_000;
+const releaseEveryMs = 1_000;
 
 interface Settlement {
   readonly lease: Lease;
