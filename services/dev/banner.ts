@@ -22,7 +22,7 @@ smtp-proxy runs (started in ${seconds.toFixed(1)} s, data in ${dataFolder}); Ctr
   } (/healthz, /readyz, /metrics)
 
 Send a first mail:
-  deno task client --host ${smtp.host} --port ${smtp.port} ${tlsFlags} --user dev --password dev --from you@example.com --to friend@example.org
+  npx -y deno@${Deno.version.deno} task client --host ${smtp.host} --port ${smtp.port} ${tlsFlags} --user dev --password dev --from you@example.com --to friend@example.org
   swaks --server ${smtp.host}:${smtp.port} ${swaksTls}--auth PLAIN --auth-user dev --auth-password dev --from you@example.com --to friend@example.org
 
 ready

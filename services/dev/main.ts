@@ -69,8 +69,7 @@ function readConfig(variables: Variables): Config {
 function say(text: string): void {
   try {
     Deno.stdout.writeSync(new TextEncoder().encode(`${text.trimEnd()}\n`));
-  } catch (error) {
-    // Whoever read it is gone, and that is why we stop.
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  } catch {
+    // The terminal or pipe that we print to is gone, most likely the reason why we stop: nobody is left to tell.
   }
 }

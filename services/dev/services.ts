@@ -1,6 +1,6 @@
 import { operationsPort } from "../../lib/config/checks.ts";
 import type { Config } from "../../lib/config/settings.ts";
-import { type Child, startChild } from "./child.ts";
+import { startChild } from "./child.ts";
 import type { DataFolder } from "./data_folder.ts";
 import type { ServiceLogin } from "./database_logins.ts";
 import { type Variables, withLogin } from "./environment.ts";
@@ -27,8 +27,8 @@ export interface RunningServices extends AsyncDisposable {
   ready(signal: AbortSignal): Promise<boolean>;
 }
 
-/** Longer than `smtp.shutdown_timeout` and `worker.shutdown_timeout` are by default. */
-const stopLimitMs = 45_000;
+/** What a service may take besides finishing the work it has in hand. */
+const graceMs = 15_000;
 
 /** Starts every service with the permissions of its task and a login of its own. */
 export function startServices(
@@ -40,6 +40,7 @@ export function startServices(
   const children = services.map(({ task, login }) =>
     startChild(task, taskArguments(task, data.path), withLogin(variables, data, port, login))
   );
+  const stopLimitMs = Math.max(config.smtp.shutdownTimeout, config.worker.shutdownTimeout) + graceMs;
   let ended = false;
   const firstEnd = Promise.race(children.map(async ({ name, ended }) => ({ name, code: await ended })));
   firstEnd.then(() => ended = true);
@@ -53,7 +54,7 @@ export function startServices(
       return !signal.aborted && !ended;
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all(children.map((child: Child) => child.stop(stopLimitMs)));
+      await Promise.all(children.map((child) => child.stop(stopLimitMs)));
     },
   };
 }

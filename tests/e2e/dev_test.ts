@@ -18,7 +18,7 @@ Deno.test("dev started by npx stops everything when npx is told to end, and keep
     assert.equal(dev.output().includes("5 applied"), round === "first", dev.output());
     assert.match(
       dev.output(),
-      /deno task client --host 127\.0\.0\.1 --port \d+ .*\n.*swaks --server 127\.0\.0\.1:\d+ /,
+      /npx -y deno@[\d.]+ task client --host 127\.0\.0\.1 --port \d+ .*\n.*swaks --server 127\.0\.0\.1:\d+ /,
     );
     process.kill(dev.pid, "SIGTERM");
     await dev.silent;
