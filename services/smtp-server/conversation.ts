@@ -253,11 +253,13 @@ export class Conversation {
 
   #watchData({ phase }: Draft, now: number): void {
     const { idleMs, dataMs, minBytesPerSecond } = this.#parts.limits;
-    if (phase.wireBytes > this.#dataBytesSeen) this.#activeAt = now;
+    if (phase.wireBytes > this.#dataBytesSeen || this.#wire.input.isHolding) this.#activeAt = now;
     this.#dataBytesSeen = phase.wireBytes;
     const allowedMs = dataMs + (phase.wireBytes * 1000) / minBytesPerSecond + this.#wire.input.heldMs;
     if (now - this.#activeAt > idleMs) this.#expire("Idle for too long");
-    else if (now - this.#dataBeganAt > allowedMs) this.#expire("Message comes too slowly");
+    else if (!this.#wire.input.isHolding && now - this.#dataBeganAt > allowedMs) {
+      this.#expire("Message comes too slowly");
+    }
   }
 
   #expire(sentence: string): void {
@@ -340,6 +342,10 @@ export class Conversation {
 
   #refuse(refusal: Refusal): void {
     const { reply, text } = refusalReply(refusal);
+    // What is refused to a customer is what he will ask about.
+    if (this.#session.identity !== undefined && !this.#isClosed) {
+      this.#log.info("mail refused", { code: refusal.code, reply: text, user: this.#session.identity.user });
+    }
     this.answer(reply, [text], refusal.code);
   }
 

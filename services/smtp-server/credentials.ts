@@ -65,8 +65,10 @@ export class Credentials implements Gate {
   }
 
   /** Throws Refusal: credentials_wrong, credentials_throttled, credentials_unavailable. */
-  async authenticate(username: string, password: string, address: string): Promise<Identity> {
+  async authenticate(givenName: string, password: string, address: string): Promise<Identity> {
     const { throttle, now } = this.#parts;
+    // Names are the same in any case, and must be so for throttling too.
+    const username = givenName.toLowerCase();
     const mark = this.#mark(username, password);
     let account = this.#recall(mark);
     if (account === undefined) {
@@ -140,7 +142,7 @@ export class Credentials implements Gate {
     try {
       if (keyHash !== undefined) {
         const owner = await accounts.findByApiKey(keyHash);
-        return owner?.username === username && owner.isActive ? owner : undefined;
+        return owner?.username.toLowerCase() === username && owner.isActive ? owner : undefined;
       }
       using _turn = await this.#turns.take(isKnown);
       return await this.#verifyPassword(username, password);

@@ -43,6 +43,7 @@ export class Input extends EventEmitter {
   #isPaused = false;
   #smallChunks = 0;
   #heldMs = 0;
+  #isHolding = false;
   #commands = 0;
 
   constructor(host: InputHost) {
@@ -58,6 +59,11 @@ export class Input extends EventEmitter {
   /** Milliseconds for which the message's client was kept waiting by us. */
   get heldMs(): number {
     return this.#heldMs;
+  }
+
+  /** The message's writer makes us wait: the client's silence is our fault. */
+  get isHolding(): boolean {
+    return this.#isHolding;
   }
 
   /** A command or a message is being worked on, so the client waits for us. */
@@ -136,8 +142,10 @@ export class Input extends EventEmitter {
 
   #hold(wait: Promise<void>): void {
     const heldAt = performance.now();
+    this.#isHolding = true;
     this.#work((done) => {
       void wait.then(() => {
+        this.#isHolding = false;
         this.#heldMs += performance.now() - heldAt;
         done();
       });

@@ -63,3 +63,28 @@ Deno.test("stopping ends what is left at its limit", async () => {
   await wire.ended();
   assert.equal(stage.intake.reserved, 0);
 });
+
+Deno.test("a client whom our own store keeps waiting is not cut for idling", async () => {
+  await using stage = await openStage({ limits: { idleMs: 60, dataMs: 60 } });
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => release = resolve);
+  const held = Promise.withResolvers<void>();
+  stage.intake.onWrite = () => {
+    held.resolve();
+    return gate;
+  };
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@x.test>");
+  await wire.ask("DATA");
+  await wire.send(`From: a@example.com\r\n\r\n${"x".repeat(10_000)}`);
+  await held.promise;
+  const { promise: later, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, 300);
+  await Promise.race([later, wire.ended()]);
+  clearTimeout(timer);
+  assert.equal(wire.hasEnded, false);
+  release();
+  await wire.send("\r\n.\r\n");
+  assert.match(await wire.reply(), /^250/);
+});
