@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import type { MessageId } from "../../lib/ids.ts";
+import { deliver } from "../../services/queue-worker/deliver.ts";
+import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
+import { Presence } from "../../services/queue-worker/presence.ts";
+import { Worker } from "../../services/queue-worker/worker.ts";
+import { DeliveryRoom } from "../support/delivery_room.ts";
+import { SmtpSink } from "../support/smtp_sink.ts";
+
+function worker(room: DeliveryRoom, crew: OpenedCrew, hands = 40): Worker {
+  return new Worker({
+    queue: room.queue,
+    hands,
+    blockMs: 500,
+    run: (lease) => deliver(lease, crew),
+    log: room.log,
+  });
+}
+
+async function ring(room: DeliveryRoom, ids: readonly MessageId[]): Promise<void> {
+  await room.queue.push(ids.map((message) => ({ message, group: room.account.group })));
+}
+
+async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
+  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+Deno.test("Worker delivers what rings, each message once", async () => {
+  await using sink = await SmtpSink.open();
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew();
+  const ids: MessageId[] = [];
+  for (let n = 0; n < 200; n++) ids.push(await room.submit([`r${n}@example.net`]));
+  await ring(room, ids);
+  const running = worker(room, crew);
+  await until(() => sink.mails.length >= 200);
+  await running.drain();
+  assert.deepEqual(
+    sink.mails.flatMap(({ to }) => to).sort(),
+    ids.map((_, n) => `<r${n}@example.net>`).sort(),
+  );
+  const [row] = await room.owner.query(
+    "select count(*)::int as n from messages where status = 'delivered'",
+    [],
+  );
+  assert.equal(row?.["n"], 200);
+});
+
+Deno.test("Worker has no more calls in progress than there are slots", async () => {
+  let open = 0;
+  let most = 0;
+  await using sink = await SmtpSink.open({
+    script: ({ at }) => {
+      if (at === "MAIL") most = Math.max(most, ++open);
+      if (at !== "dot") return undefined;
+      open--;
+      return { delayMs: 5 };
+    },
+  });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew({ slots: 3 });
+  const ids: MessageId[] = [];
+  for (let n = 0; n < 60; n++) ids.push(await room.submit());
+  await ring(room, ids);
+  const running = worker(room, crew, 12);
+  await until(() => sink.mails.length >= 60);
+  await running.drain();
+  assert.equal(most, 3);
+});
+
+Deno.test("Worker.drain() finishes calls in progress and hands the rest back as it was", async () => {
+  let held = 0;
+  await using sink = await SmtpSink.open({
+    script: ({ at }) => {
+      if (at !== "dot") return undefined;
+      held++;
+      return { delayMs: 300 };
+    },
+  });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew({ slots: 2 });
+  const ids: MessageId[] = [];
+  for (let n = 0; n < 8; n++) ids.push(await room.submit());
+  await ring(room, ids);
+  const running = worker(room, crew, 8);
+  await until(() => held === 2);
+  crew.drain();
+  await running.drain();
+  assert.equal(sink.mails.length, 2);
+  const rows = await room.owner.query(
+    "select status, count(*)::int as n, max(attempts) as attempts from messages group by 1 order by 1",
+    [],
+  );
+  assert.deepEqual(rows, [
+    { status: "delivered", n: 2, attempts: 1 },
+    { status: "queued", n: 6, attempts: 0 },
+  ]);
+  const started = await room.owner.query("select id from delivery_logs where status = 'started'", []);
+  assert.deepEqual(started, []);
+  await using next = room.crew();
+  const after = worker(room, next);
+  await until(() => sink.mails.length === 8);
+  await after.drain();
+});
+
+Deno.test("Worker leaves room for other groups while one holds on to its messages", async () => {
+  await using room = await DeliveryRoom.open();
+  const other = crypto.randomUUID();
+  const seen: string[] = [];
+  const release = Promise.withResolvers<void>();
+  const running = new Worker({
+    queue: room.queue,
+    hands: 8,
+    blockMs: 100,
+    log: room.log,
+    run: async ({ group }) => {
+      seen.push(group);
+      if (group === room.account.group) await release.promise;
+    },
+  });
+  await room.queue.push(
+    Array.from({ length: 50 }, () => ({
+      message: crypto.randomUUID() as MessageId,
+      group: room.account.group,
+    })),
+  );
+  await until(() => seen.length >= 6);
+  await room.queue.push([{
+    message: crypto.randomUUID() as MessageId,
+    group: other as typeof room.account.group,
+  }]);
+  await until(() => seen.includes(other));
+  assert.ok(seen.filter((group) => group === room.account.group).length <= 7);
+  const drained = running.drain();
+  release.resolve();
+  await drained;
+});
+
+Deno.test("Presence ends the claims of the process that had the name before, once that has gone silent", async () => {
+  await using room = await DeliveryRoom.open();
+  const sql = room.database.system;
+  const [gone, next] = [crypto.randomUUID(), crypto.randomUUID()];
+  await room.owner.query("insert into workers (name, incarnation, seen_at) values ('host:0', $1, now())", [
+    gone,
+  ]);
+  await using dead = room.crew({ name: "host:0" });
+  const id = await room.submit();
+  await dead.records.claim(id, dead.stopped);
+  await room.owner.query("update messages set claimed_by = 'host:0/' || $2 where id = $1", [id, gone]);
+  let freed = 0;
+  await using _presence = new Presence({
+    sql,
+    name: "host:0",
+    incarnation: next,
+    log: room.log,
+    onFreed: () => freed++,
+  });
+  await until(async () => (await room.owner.query("select 1 from workers", [])).length === 1);
+  assert.equal(freed, 0);
+  await room.owner.run("update workers set seen_at = now() - interval '7 s'");
+  await until(() => freed === 1);
+  const [row] = await room.owner.query(
+    "select m.claimed_until <= clock_timestamp() as ended, w.incarnation from messages m, workers w",
+    [],
+  );
+  assert.deepEqual(row, { ended: true, incarnation: next });
+  await using crew = room.crew();
+  await room.deliver(id, crew);
+  assert.equal(await room.statusOf(id), "queued");
+});
