@@ -1,0 +1,106 @@
+import { type CallId, type MessageId, newId } from "../../lib/ids.ts";
+import { claimMessages, renewClaims } from "../../lib/messages/claims_table.ts";
+import { startCalls } from "../../lib/messages/delivery_logs_table.ts";
+import { findStored, insertMessages, markEnqueueFailed } from "../../lib/messages/messages_table.ts";
+import {
+  countUnfinished,
+  listUnfinished,
+  takeExpiredClaims,
+  takeLostDoorbells,
+} from "../../lib/messages/orphans_table.ts";
+import { settleAll } from "../../lib/messages/outcomes_table.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { listProviders } from "../../lib/providers/providers_table.ts";
+import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
+import { readHistories, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import { findSmtpAccounts, readSmtpPolicies } from "../../lib/users/smtp_accounts_table.ts";
+import { submissionHash } from "../../services/smtp-server/resubmissions.ts";
+import { submissionOf, type TestAccount } from "../support/submissions.ts";
+
+/** One service's statements, made as its role on 20 messages that are due. */
+export interface Exercise {
+  readonly role: string;
+  run(database: Database, account: TestAccount, due: readonly string[]): Promise<void>;
+}
+
+/** Every statement about messages, queues and accounts that the services make while mail flows. */
+export const exercises: readonly Exercise[] = [
+  { role: "smtp_proxy_intake", run: takeMailIn },
+  { role: "smtp_proxy_worker", run: deliverMail },
+];
+
+async function takeMailIn(database: Database, account: TestAccount): Promise<void> {
+  await findSmtpAccounts(database.system, ["somebody"]);
+  await readSmtpPolicies(database.system, [account.user]);
+  await readHistories(database.system, [{ account: "somebody", address: "192.0.2.1" }], 900_000);
+  await recordAttempts(
+    database.system,
+    [{ account: "somebody", address: "192.0.2.1", succeeded: false }],
+    900_000,
+  );
+  const items = Array.from({ length: 20 }, (_, n) => {
+    const submission = submissionOf(account, { headers: { messageId: `<${n}@example.com>` } });
+    const hash = submissionHash(submission);
+    return { submission, storageRef: "local:x.seg#1+1" as const, ...(hash && { submissionHash: hash }) };
+  });
+  await insertMessages(database, items, 3_600_000);
+  const ids = items.map((item) => item.submission.id);
+  await findStored(database.system, ids);
+  await markEnqueueFailed(database.system, ids);
+  await using queue = openPostgresQueue({ database });
+  await queue.push(ids.map((message) => ({ message, group: account.group })));
+}
+
+async function deliverMail(database: Database, account: TestAccount, due: readonly string[]): Promise<void> {
+  await using queue = openPostgresQueue({ database });
+  const leases = await queue.reserve(10, 100);
+  await queue.push(leases, 60_000);
+  await queue.heads();
+  await queue.depth();
+  const claimant = { holder: "plans/1", held: [], leaseMs: 120_000 };
+  const answers = await claimMessages(database.system, due as readonly MessageId[], claimant);
+  const claims = [...answers.values()].flatMap((answer) => answer.kind === "claimed" ? [answer.claim] : []);
+  await renewClaims(
+    database.system,
+    claims.map(({ message, number }) => ({ message: message.id, number })),
+    120_000,
+  );
+  const calls = claims.map(({ message, number }) => ({
+    call: newId<CallId>(),
+    message: message.id,
+    group: message.group,
+    user: message.user,
+    claim: number,
+    providerType: "smtp",
+    recipients: message.recipients.map((recipient) => recipient.id),
+    attempt: 1,
+    limitMs: 30_000,
+  }));
+  await startCalls(database.system, calls);
+  await settleAll(
+    database,
+    calls.map(({ call, message, claim, recipients }) => ({
+      message,
+      claim,
+      calls: [{ call, status: "delivered" as const }],
+      changes: recipients.map((recipient) => ({
+        recipient,
+        status: "accepted" as const,
+        attemptSpent: true,
+      })),
+      then: "conclude" as const,
+    })),
+  );
+  await takeLostDoorbells(
+    database.system,
+    [{ group: account.group, rungAt: new Date() }],
+    60_000,
+    300_000,
+    500,
+  );
+  await takeExpiredClaims(database.system, 300_000, 500);
+  const page = await listUnfinished(database.system, undefined, 500);
+  await listUnfinished(database.system, page.next, 500);
+  await countUnfinished(database.system);
+  await listProviders(database.system, account.group);
+}
