@@ -6,19 +6,19 @@ import { type GroupRows, twoGroups } from "../support/two_groups.ts";
 
 /** Tables whose rows belong to a group, and whether the group role may read them at all. */
 const groupTables = {
-  group_members: true,
-  api_keys: true,
-  esp_providers: true,
-  provider_state: true,
-  routing_rules: true,
-  routing_rule_providers: true,
+  "group_members": true,
+  "api_keys": true,
+  "esp_providers": true,
+  "provider_state": true,
+  "routing_rules": true,
+  "routing_rule_providers": true,
   usage: true,
   sessions: true,
-  activity_logs: true,
+  "activity_logs": true,
   messages: true,
   recipients: true,
-  delivery_logs: true,
-  delivery_events: true,
+  "delivery_logs": true,
+  "delivery_events": true,
 };
 
 /** Logs in as the service that acts as the role and switches to it, as the service does. */
