@@ -349,6 +349,22 @@ async function answering(queue: Queue): Promise<void> {
   }
 }
 
+/** Works with all at a time; when one fails the others are told to end. */
+async function untilOneFails<Item>(
+  items: readonly Item[],
+  work: (item: Item, going: () => boolean) => Promise<void>,
+): Promise<void> {
+  let failed = false;
+  await Promise.all(items.map(async (item) => {
+    try {
+      await work(item, () => !failed);
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+  }));
+}
+
 /** New doorbells, all of one group or each of a group of its own. */
 function someBells(count: number, group?: GroupId): Doorbell[] {
   return Array.from({ length: count }, () => bellOf(group));

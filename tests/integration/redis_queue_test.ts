@@ -4,7 +4,7 @@ import { memoryLog } from "../support/memory_log.ts";
 import { startRedis } from "../support/redis.ts";
 import { startTcpRelay } from "../support/tcp_relay.ts";
 
-const leaseMs = 1_000;
+const leaseMs = 3_000;
 
 queueContract({ name: "RedisQueue", leaseMs }, async () => {
   const redis = await startRedis();
@@ -16,7 +16,7 @@ queueContract({ name: "RedisQueue", leaseMs }, async () => {
         streamName: "smtp-proxy",
         groupName: "workers",
         leaseMs,
-        timeoutMs: 500,
+        timeoutMs: 1_500,
         log: memoryLog(),
       }),
     lose: async () => void await redis.command("FLUSHALL"),

@@ -25,7 +25,7 @@ async function withRedis(
         streamName: "smtp-proxy",
         groupName: "workers",
         leaseMs,
-        timeoutMs: 500,
+        timeoutMs: 1_500,
         log: memoryLog(),
         ...own,
       }),
@@ -37,10 +37,11 @@ Deno.test("RedisQueue: goes on through FLUSHALL while pushes and takers are at w
     const [pushing, taking] = [await open(), await open()];
     const seen = new Set<string>();
     const [before, after] = [someBells(400), someBells(400)];
-    let pushed = false;
+    const pushed = new AbortController();
     const takers = [1, 2, 3].map(async () => {
-      while (!pushed || !after.every(({ message }) => seen.has(message))) {
+      while (!pushed.signal.aborted || !after.every(({ message }) => seen.has(message))) {
         const leases = await taking.reserve(10, 500);
+        if (leases.length === 0) await taking.ping();
         for (const lease of leases) seen.add(lease.message);
         await Promise.all(leases.map((lease) => taking.done(lease)));
       }
@@ -48,7 +49,7 @@ Deno.test("RedisQueue: goes on through FLUSHALL while pushes and takers are at w
     for (const bell of before) await pushing.push([bell]);
     await redis.command("FLUSHALL");
     for (const bell of after) assert.deepEqual(await pushing.push([bell]), [{ ok: true }]);
-    pushed = true;
+    pushed.abort();
     await Promise.all(takers);
     assert.deepEqual(await taking.depth(), { due: 0, delayed: 0, leased: 0 });
   });
