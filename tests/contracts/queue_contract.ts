@@ -114,13 +114,13 @@ export function queueContract(traits: QueueTraits, openWorld: () => Promise<Queu
       const taken: Lease[] = [];
       const queues = [queue, await another(), await another(), queue];
       await untilOneFails([...queues, ...queues], async (one, going) => {
-      while (going() && taken.length < bells.length) {
-        const leases = await one.reserve(10, 200);
-        taken.push(...leases);
-        await Promise.all(leases.map((lease) => one.done(lease)));
-      }
-    });
-    await pushed;
+        while (going() && taken.length < bells.length) {
+          const leases = await one.reserve(10, 200);
+          taken.push(...leases);
+          await Promise.all(leases.map((lease) => one.done(lease)));
+        }
+      });
+      await pushed;
       assert.equal(taken.length, bells.length);
       assert.deepEqual(namesOf(taken), namesOf(bells));
       assert.deepEqual(await queue.depth(), { due: 0, delayed: 0, leased: 0 });
