@@ -240,7 +240,11 @@ export async function touchWorker(sql: SystemSql, name: string, incarnation: str
   return rows.length === 1;
 }
 
-/** Takes a name over from a process that is gone and ends its claims at once; answers how many there were. */
+/**
+ * Takes a name over from the process that had it last, and ends the claims of all that had it before at once: also of
+ * one that was gone before it could take the name over itself. Answers how many there were; undefined when another
+ * process was faster.
+ */
 export async function succeedWorker(
   sql: SystemSql,
   name: string,
@@ -252,9 +256,10 @@ export async function succeedWorker(
     where name = ${name} and incarnation = ${previous} returning name`;
   if (taken.length === 0) return undefined;
   const freed = await sql`
-    update messages set claimed_until = clock_timestamp() where status = 'processing' and claimed_by = ${
-    holderOf(name, previous)
-  } returning id`;
+    update messages set claimed_until = clock_timestamp()
+    where status = 'processing' and starts_with(claimed_by, ${`${name}/`})
+      and claimed_by <> ${holderOf(name, incarnation)}
+    returning id`;
   return freed.length;
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { MessageId } from "../../lib/ids.ts";
+import { succeedWorker } from "../../lib/messages/claims_table.ts";
 import { deliver } from "../../services/queue-worker/deliver.ts";
 import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
 import { Presence } from "../../services/queue-worker/presence.ts";
@@ -137,6 +138,25 @@ Deno.test("Worker leaves room for other groups while one holds on to its message
   const drained = running.drain();
   release.resolve();
   await drained;
+});
+
+Deno.test("succeedWorker() also ends claims of a process that was gone before it had the name", async () => {
+  await using room = await DeliveryRoom.open();
+  const sql = room.database.system;
+  const [first, own] = [crypto.randomUUID(), crypto.randomUUID()];
+  await room.owner.query("insert into workers (name, incarnation) values ('host:1', $1)", [first]);
+  const holders = [`host:1/${first}`, `host:1/${crypto.randomUUID()}`, `host:1/${own}`, `host:10/${first}`];
+  for (const holder of holders) {
+    await room.owner.query(
+      `update messages set status = 'processing', claim = 1, claimed_by = $2,
+        claimed_until = now() + interval '1 min' where id = $1`,
+      [await room.submit(), holder],
+    );
+  }
+  assert.equal(await succeedWorker(sql, "host:1", first, own), 2);
+  assert.equal(await succeedWorker(sql, "host:1", first, own), undefined);
+  const ended = await room.owner.query("select claimed_by from messages where claimed_until <= now()", []);
+  assert.deepEqual(ended.map((row) => row["claimed_by"]).sort(), holders.slice(0, 2).sort());
 });
 
 Deno.test("Presence ends the claims of the process that had the name before, once that has gone silent", async () => {
