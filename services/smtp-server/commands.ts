@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { type Mailbox, parseMailbox } from "../../lib/mime/address.ts";
 import type { EnvelopeRecipient } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
@@ -24,7 +25,7 @@ export class CommandError extends Error {
 
 /** Reads the argument of MAIL; throws CommandError or Refusal. */
 export function parseMail(line: Uint8Array): MailCommand {
-  const { path, parameters } = parsePath(line, "MAIL", "FROM");
+  const { path, parameters } = parsePath(line, mailStart, "MAIL FROM:<address>");
   const known = takeParameters(parameters, ["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"]);
   const smtpUtf8 = known.has("SMTPUTF8");
   if (smtpUtf8 && known.get("SMTPUTF8") !== undefined) throw invalid("SMTPUTF8 takes no value");
@@ -45,7 +46,7 @@ export function parseMail(line: Uint8Array): MailCommand {
 
 /** Reads the argument of RCPT; throws CommandError or Refusal. */
 export function parseRcpt(line: Uint8Array, smtpUtf8: boolean): EnvelopeRecipient {
-  const { path, parameters } = parsePath(line, "RCPT", "TO");
+  const { path, parameters } = parsePath(line, rcptStart, "RCPT TO:<address>");
   const known = takeParameters(parameters, ["NOTIFY", "ORCPT"]);
   const notify = known.has("NOTIFY") ? parseNotify(known.get("NOTIFY")) : undefined;
   const originalRecipient = known.has("ORCPT") ? parseOriginal(known.get("ORCPT"), smtpUtf8) : undefined;
@@ -84,12 +85,15 @@ interface PathCommand {
   readonly parameters: readonly string[];
 }
 
+const mailStart = /^MAIL +FROM *: *</i;
+const rcptStart = /^RCPT +TO *: *</i;
+
 /** `MAIL FROM:<path> parameters`; blanks around the colon are tolerated, the angle brackets are not optional. */
-function parsePath(line: Uint8Array, verb: string, word: string): PathCommand {
-  const syntax = `Syntax: ${verb} ${word}:<address>`;
+function parsePath(line: Uint8Array, opening: RegExp, form: string): PathCommand {
+  const syntax = `Syntax: ${form}`;
   const text = decodeUtf8(line);
   if (text === undefined) throw invalid("Command is not UTF-8");
-  const start = new RegExp(`^${verb} +${word} *: *<`, "i").exec(text);
+  const start = opening.exec(text);
   if (start === null) throw invalid(syntax);
   const end = endOfPath(text, start[0].length);
   if (end < 0) throw invalid(syntax);
@@ -121,6 +125,10 @@ function withoutRoute(path: string): string {
 }
 
 function decodeUtf8(bytes: Uint8Array): string | undefined {
+  // Nearly every command is ASCII, for which this is several times faster.
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+  // deno-lint-ignore no-control-regex -- ASCII is a range that begins with controls
+  if (/^[\x00-\x7f]*$/.test(text)) return text;
   try {
     return strictUtf8.decode(bytes);
   } catch (error) {

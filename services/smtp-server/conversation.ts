@@ -125,9 +125,8 @@ export class Conversation {
   }
 
   /** Whether a command may go on; otherwise it has been answered. */
-  admit(line: Uint8Array, isResponse: boolean): boolean {
+  admit(verb: string, length: number, isResponse: boolean): boolean {
     this.#activeAt = performance.now();
-    const verb = String.fromCharCode(...line.subarray(0, 4)).toUpperCase();
     if (this.#isStopping && !this.#session.isInTransaction && verb !== "QUIT") {
       this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
       return false;
@@ -136,7 +135,7 @@ export class Conversation {
       this.#tooMany("commands");
       return false;
     }
-    if (line.length > longestCommand && !isResponse && verb !== "AUTH") {
+    if (length > longestCommand && !isResponse && verb !== "AUTH") {
       this.say("line_too_long");
       return false;
     }

@@ -338,8 +338,10 @@ class Connection extends SMTPConnection implements Wire {
 
   override _onCommand(command: Buffer, callback: () => void = () => {}): void {
     if (this._upgrading) return callback();
-    if (!this.#conversation.admit(command, this._nextHandler !== false)) return callback();
-    this.#verb = command.toString("latin1").split(" ", 1)[0]?.toUpperCase() ?? "";
+    const space = command.indexOf(32);
+    this.#verb = command.toString("latin1", 0, space < 0 ? command.length : space).toUpperCase();
+    const isResponse = this._nextHandler !== false;
+    if (!this.#conversation.admit(this.#verb, command.length, isResponse)) return callback();
     super._onCommand(command, callback);
   }
 

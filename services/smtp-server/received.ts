@@ -21,7 +21,7 @@ export interface Passage {
 export function receivedField(passage: Passage, detail: "full" | "brief"): string {
   const parts: string[] = [];
   if (detail === "full") {
-    const address = normalAddress(passage.address);
+    const address = passage.address.includes(":") ? normalAddress(passage.address) : passage.address;
     const literal = address.includes(":") ? `IPv6:${address}` : address;
     parts.push(`from ${heloName(passage.helo)} ([${literal}])`);
   }
