@@ -69,7 +69,7 @@ class LocalStore implements RoomyStore {
     const root = this.#root = options.path;
     const instance = this.#instance = options.instance;
     this.#files = files;
-    const folders = this.#folders = new StoreFolders(root, files);
+    const folders = this.#folders = new StoreFolders(root, files, formatFile);
     this.#room = new Room(root, options.minFree ?? 512 << 20);
     this.#writer = new SegmentWriter({
       root,

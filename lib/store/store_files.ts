@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { coalesce, type ItemResult } from "../coalesce.ts";
 import { codeOf } from "./room.ts";
@@ -46,12 +46,15 @@ function storeFile(file: FileHandle): StoreFile {
 /** The folders of a store: made with all that is above them, and synced. */
 export class StoreFolders {
   readonly #root: string;
+  readonly #mark: string | undefined;
   readonly #known = new Set<string>();
   /** The names in a folder (relative to the root) are durable when it resolves; concurrent calls share one sync. */
   readonly sync: (folder: string) => Promise<void>;
 
-  constructor(root: string, files: StoreFiles) {
+  /** `mark` names a file of the root without which it is another folder, such as one that nothing is mounted on. */
+  constructor(root: string, files: StoreFiles, mark?: string) {
     this.#root = root;
+    this.#mark = mark;
     this.sync = coalesce((folders: readonly string[]) => {
       const syncs = new Map<string, Promise<ItemResult<void>>>();
       return Promise.all(folders.map((folder) => {
@@ -65,6 +68,8 @@ export class StoreFolders {
   /** Makes a folder that will survive a power failure together with what is synced in it. */
   async make(folder: string): Promise<void> {
     if (this.#known.has(folder)) return;
+    // What is written where the store is not can never be read where it is.
+    if (this.#mark !== undefined) await stat(join(this.#root, this.#mark));
     const parts = folder.split("/");
     for (let depth = 1; depth <= parts.length; depth++) {
       await makeOne(join(this.#root, ...parts.slice(0, depth)));

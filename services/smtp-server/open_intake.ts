@@ -3,6 +3,8 @@ import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
 import { type Database, openDatabase } from "../../lib/postgres/database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
+import { Refusal } from "../../lib/refusal.ts";
+import type { RoomyStore } from "../../lib/store/local_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import { openSpool } from "../../lib/store/spool.ts";
@@ -90,7 +92,7 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     database,
     async ready() {
       gate.check();
-      await store.checkRoom();
+      await refuseWhenFull(store);
     },
     reserveMemory: (size, signal) =>
       memory.reserve(spool.memoryFor(size ?? smtp.maxMessageSize), memoryWaitMs, signal),
@@ -99,6 +101,15 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     whatIsDown: () => whatIsDown({ database, store, gate }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
+}
+
+/** A store that cannot be reached may still be replaced by the row, once the body is there (ruling 3.7). */
+async function refuseWhenFull(store: Pick<RoomyStore, "checkRoom">): Promise<void> {
+  try {
+    await store.checkRoom();
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+  }
 }
 
 function openIntakeDatabase(config: Config, { log, metrics }: Surroundings): Database {

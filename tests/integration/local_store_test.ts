@@ -390,3 +390,20 @@ Deno.test("openStore() refuses references to stores that are not configured", as
   await assert.rejects(store.get("inline"), /Cannot reach the store/);
   await assert.rejects(openStore({ type: "s3" }), /storage\.type s3 is not built yet/);
 });
+
+Deno.test("local store: put() writes nothing into the empty folder of a store that is not mounted", async () => {
+  await using test = await openTestStore();
+  const [path, away] = [test.path, `${test.path}.away`];
+  const ref = await test.store.put(newLabel(), memoryBody(someBytes(100, 1)));
+  const other = await test.reopen(); // with no segment open
+  await Deno.rename(path, away);
+  await Deno.mkdir(path);
+  for (let tries = 0; tries < 3; tries++) {
+    await assert.rejects(other.put(newLabel(), memoryBody(someBytes(100, 2))), { code: "ENOENT" });
+  }
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(path)), []);
+  await Deno.remove(path);
+  await Deno.rename(away, path);
+  await assertHolds(await test.store.get(ref), someBytes(100, 1));
+  await other.put(newLabel(), memoryBody(someBytes(100, 2)));
+});
