@@ -13,6 +13,13 @@ export interface Disturbance {
   act(stage: Stage, lastMs: number): Promise<void>;
 }
 
+/** A disturbance by its name. */
+export function disturbanceOf(name: string): Disturbance {
+  const found = disturbances.find((disturbance) => disturbance.name === name);
+  if (found !== undefined) return found;
+  throw new Error(`Cannot run drill ${name}: there are ${disturbances.map((one) => one.name).join(", ")}`);
+}
+
 /** Every single thing that may happen to the product. */
 export const disturbances: readonly Disturbance[] = [
   plain("nothing", () => Promise.resolve()),

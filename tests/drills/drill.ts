@@ -19,7 +19,7 @@ export interface DrillResult extends Verdict {
   readonly messages: number;
   /** Mails that may be doubled, by the number of workers that were killed. */
   readonly allowedDuplicates: number;
-  /** How long it took until things were back, and from then, or from the end of the load, until all was settled. */
+  /** How long it took until things were back each time, and from then, or from the end of the load, until all was settled. */
   readonly disturbedSeconds: number;
   readonly settledSeconds: number;
   /** Longest time from the closing dot to the 250. */
@@ -30,31 +30,35 @@ export interface DrillResult extends Verdict {
 
 const callsAtATime = 10;
 
-/** Sends mail, lets something go wrong in the midst of it, waits until all is settled, and judges. */
+/** Sends mail, lets things go wrong one after another in the midst of it, waits until all is settled, and judges. */
 export async function runDrill(
   stage: Stage,
-  disturbance: Disturbance,
+  disturbances: readonly Disturbance[],
   options: DrillOptions,
 ): Promise<DrillResult> {
   const { messages, lastMs } = options;
   await using load = startLoad({ ...options, port: stage.system.smtpPort }, stage.folder);
-  await untilAcked(load, messages * 0.3);
-  const began = performance.now();
-  await disturbance.act(stage, lastMs);
-  const disturbedSeconds = seconds(performance.now() - began);
+  let disturbedMs = 0;
+  for (const [index, disturbance] of disturbances.entries()) {
+    await untilAcked(load, messages * (0.2 + 0.6 * index / disturbances.length));
+    const began = performance.now();
+    await disturbance.act(stage, lastMs);
+    disturbedMs += performance.now() - began;
+  }
   const report = await load.ended;
   const ended = performance.now();
   await stage.settled(options.graceMs);
   const settledSeconds = seconds(performance.now() - ended);
   const verdict = await stage.verdict(load);
-  const allowedDuplicates = callsAtATime * disturbance.workerKills;
+  const workerKills = disturbances.reduce((sum, disturbance) => sum + disturbance.workerKills, 0);
+  const allowedDuplicates = callsAtATime * workerKills;
   return {
-    drill: disturbance.name,
-    queue: disturbance.queue,
+    drill: disturbances.map(({ name }) => name).join(" "),
+    queue: stage.redis === undefined ? "postgres" : "redis",
     messages,
     ...verdict,
     allowedDuplicates,
-    disturbedSeconds,
+    disturbedSeconds: seconds(disturbedMs),
     settledSeconds,
     slowestSeconds: seconds(report.dataTo250.max),
     errors: report.errors,

@@ -4,7 +4,7 @@
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { backlogFlush } from "./backlog_flush.ts";
-import { disturbances } from "./disturbances.ts";
+import { disturbanceOf, disturbances } from "./disturbances.ts";
 import { type DrillOptions, runDrill } from "./drill.ts";
 import { withStage } from "./stage.ts";
 
@@ -43,12 +43,9 @@ for (const name of names) {
 
 async function drill(name: string): Promise<void> {
   if (name === backlogName) return tell(await backlogFlush(Number(values.backlog), options));
-  const disturbance = disturbances.find((one) => one.name === name);
-  if (disturbance === undefined) {
-    throw new Error(`Cannot run drill ${name}: there are ${disturbances.map((one) => one.name).join(", ")}`);
-  }
+  const disturbance = disturbanceOf(name);
   await withStage({ queue: disturbance.queue }, async (stage) => {
-    tell(await runDrill(stage, disturbance, options));
+    tell(await runDrill(stage, [disturbance], options));
   });
 }
 
