@@ -8,7 +8,10 @@ const hour = 60 * minute;
 const terms = { retryDelaysMs: [30, 60, 120, 300, 900].map((s) => s * second), maxAgeMs: 72 * hour };
 const first: Trial = { attempt: 1, ageMs: 0, unknown: "retry" };
 const fault = { blame: "provider", code: "smtp_451", detail: "later" } as const;
-const none = () => 0;
+
+function none(): number {
+  return 0;
+}
 
 function retry(afterMs?: number): RecipientOutcome {
   return { kind: "retry", fault, ...(afterMs !== undefined && { afterMs }) };
