@@ -25,6 +25,3 @@ export const migrations: readonly Migration[] = [
   { version: 4, name: "create_messages", up: messagesUp, down: messagesDown },
   { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },
 ];
-
-/** The versions of the schema that this program works with (ruling 3.21). */
-export const schemaRange = { oldest: 5, newest: 5 };

@@ -13,11 +13,6 @@ export interface StoredProvider {
   readonly enabled: boolean;
 }
 
-/** The additional data under which a provider's secrets are sealed: they open in their own row alone (ruling 3.16). */
-export function sealingContext(group: GroupId, provider: ProviderId): string {
-  return `esp_providers|${group}|${provider}`;
-}
-
 /** A group's providers, oldest first, disabled ones included, with the group's revision they belong to. */
 export async function listProviders(
   sql: SystemSql | GroupSql,

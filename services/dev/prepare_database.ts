@@ -4,7 +4,7 @@ import type { DataFolder } from "./data_folder.ts";
 import { ensureLogins } from "./database_logins.ts";
 import { databaseName, databaseUrl, type Variables, withLogin } from "./environment.ts";
 import type { PostgresServer } from "./postgres.ts";
-import { taskArguments } from "./task_command.ts";
+import { taskArguments, withNamedPaths } from "./task_command.ts";
 
 /** What `prepareDatabase` works with. */
 export interface Preparation {
@@ -41,5 +41,5 @@ async function run(
   variables: Variables,
   args: readonly string[] = [],
 ) {
-  await runToEnd(task, [...taskArguments(task, data.path), ...args], variables);
+  await runToEnd(task, [...withNamedPaths(taskArguments(task, data.path), variables), ...args], variables);
 }

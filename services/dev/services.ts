@@ -5,7 +5,7 @@ import type { DataFolder } from "./data_folder.ts";
 import type { ServiceLogin } from "./database_logins.ts";
 import { type Variables, withLogin } from "./environment.ts";
 import { until } from "./processes.ts";
-import { taskArguments } from "./task_command.ts";
+import { taskArguments, withNamedPaths } from "./task_command.ts";
 
 interface Service {
   readonly task: "smtp-server" | "queue-worker" | "api-server";
@@ -38,7 +38,11 @@ export function startServices(
   port: number,
 ): RunningServices {
   const children = services.map(({ task, login }) =>
-    startChild(task, taskArguments(task, data.path), withLogin(variables, data, port, login))
+    startChild(
+      task,
+      withNamedPaths(taskArguments(task, data.path), variables),
+      withLogin(variables, data, port, login),
+    )
   );
   const stopLimitMs = Math.max(config.smtp.shutdownTimeout, config.worker.shutdownTimeout) + graceMs;
   let ended = false;

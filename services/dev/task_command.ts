@@ -17,3 +17,28 @@ export function taskArguments(name: TaskName, dataFolder: string): readonly stri
   }
   return words.map((word) => word.replace(/(?<=[=,])\.data(?=[,/]|$)/g, () => dataFolder));
 }
+
+/** Settings that name a file or folder the services only read. */
+const readOnly = /^SMTP_PROXY_(CONFIG|TLS_CERT_FILE|TLS_KEY_FILE|QUEUE_REDIS_CA_FILE|[A-Z_]+_FILE)$/;
+
+/** Adds the paths that a person's settings name to what a task may read and write, and nothing else. */
+export function withNamedPaths(
+  words: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): readonly string[] {
+  const folders = [variables["SMTP_PROXY_STORAGE_PATH"], folderOf(variables["SMTP_PROXY_LOGGING_FILE_PATH"])];
+  const written = folders.filter((path) => path !== undefined && path !== "");
+  const read = Object.entries(variables).flatMap(([name, path]) => readOnly.test(name) && path ? [path] : []);
+  const added = { "--allow-read=": [...read, ...written], "--allow-write=": written };
+  return words.map((word) => {
+    for (const [flag, paths] of Object.entries(added)) {
+      if (word.startsWith(flag) && paths.length > 0) return [word, ...paths].join(",");
+    }
+    return word;
+  });
+}
+
+function folderOf(file: string | undefined): string | undefined {
+  const end = file?.lastIndexOf("/") ?? -1;
+  return end > 0 ? file?.slice(0, end) : undefined;
+}

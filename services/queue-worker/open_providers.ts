@@ -5,13 +5,12 @@ import type { SystemSql } from "../../lib/postgres/sql.ts";
 import {
   listNeedingAttention,
   listProviders,
-  sealingContext,
   type StoredProvider,
 } from "../../lib/providers/providers_table.ts";
 import { listRules } from "../../lib/routing/rules_table.ts";
 import { planRoute } from "../../lib/routing/route.ts";
 import { isUnderstood } from "../../lib/routing/routing_rule.ts";
-import { type SealingKey, unseal } from "../../lib/secrets/seal.ts";
+import { providerOwner, type SealingKey, unseal } from "../../lib/secrets/seal.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { Slots } from "./slots.ts";
 
@@ -188,7 +187,7 @@ export class OpenProviders implements AsyncDisposable {
   async #secretsOf(stored: StoredProvider): Promise<Record<string, unknown>> {
     if (stored.secrets === null || stored.keyId === null) return {};
     const sealed = { keyId: stored.keyId, bytes: stored.secrets };
-    const text = await unseal(sealed, sealingContext(stored.groupId, stored.id), this.#options.keys);
+    const text = await unseal(sealed, providerOwner(stored.groupId, stored.id), this.#options.keys);
     return JSON.parse(text) as Record<string, unknown>;
   }
 

@@ -2,13 +2,8 @@ import { findGroupByName, insertGroup } from "../../lib/groups/groups_table.ts";
 import { insertMember } from "../../lib/groups/members_table.ts";
 import { type GroupId, newId, type ProviderId, type UserId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import {
-  findProviderByName,
-  listProviders,
-  putProvider,
-  sealingContext,
-} from "../../lib/providers/providers_table.ts";
-import { parseKeys, seal } from "../../lib/secrets/seal.ts";
+import { findProviderByName, listProviders, putProvider } from "../../lib/providers/providers_table.ts";
+import { parseKeys, providerOwner, seal } from "../../lib/secrets/seal.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { findUserByEmail, insertUser } from "../../lib/users/users_table.ts";
 import type { ProviderRequest } from "./provider_request.ts";
@@ -68,7 +63,7 @@ export async function putOnlyProvider(
   await database.forGroup(group, async (sql) => {
     const id = await findProviderByName(sql, group, request.name) ??
       (await listProviders(sql, group)).providers[0]?.id ?? newId<ProviderId>();
-    const sealed = await sealSecrets(request.secrets, sealingContext(group, id), keys);
+    const sealed = await sealSecrets(request.secrets, providerOwner(group, id), keys);
     const { name, providerType, settings, enabled } = request;
     await putProvider(sql, { id, groupId: group, name, providerType, settings, enabled, ...sealed });
   });

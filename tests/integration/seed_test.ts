@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { openSession } from "../../lib/postgres/database.ts";
-import { newKeyText, parseKeys, unseal } from "../../lib/secrets/seal.ts";
-import { sealingContext } from "../../lib/providers/providers_table.ts";
+import { newKeyText, parseKeys, providerOwner, unseal } from "../../lib/secrets/seal.ts";
 import { verifyPassword } from "../../lib/users/password.ts";
 import type { GroupId, ProviderId } from "../../lib/ids.ts";
 import { type TestDatabase, testDatabase } from "../support/postgres.ts";
@@ -59,7 +58,7 @@ Deno.test("seed --provider makes the group's provider, and replaces it, also und
   assert.equal(row["name"], "other");
   assert.deepEqual(row["settings"], { host: "127.0.0.1", port: 2528, tls: "none", username: "u" });
   const sealed = { keyId: String(row["key_id"]), bytes: row["secrets"] as Uint8Array };
-  const owner = sealingContext(row["group_id"] as GroupId, row["id"] as ProviderId);
+  const owner = providerOwner(row["group_id"] as GroupId, row["id"] as ProviderId);
   assert.deepEqual(JSON.parse(await unseal(sealed, owner, await parseKeys(keys) ?? [])), {
     password: "hush",
   });

@@ -5,10 +5,10 @@ import type { EnvelopeRecipient } from "../../lib/messages/message.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
 import { createGuard } from "../../lib/network/guard.ts";
 import { type Database, openDatabase, openSession, type Session } from "../../lib/postgres/database.ts";
-import { putProvider, sealingContext } from "../../lib/providers/providers_table.ts";
+import { putProvider } from "../../lib/providers/providers_table.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
-import { parseKeys, seal, type SealingKey } from "../../lib/secrets/seal.ts";
+import { parseKeys, providerOwner, seal, type SealingKey } from "../../lib/secrets/seal.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { createMetrics, type Metrics } from "../../lib/telemetry/metrics.ts";
@@ -132,7 +132,7 @@ export class DeliveryRoom implements AsyncDisposable {
     const { group } = this.account;
     const keys = sealedWith === undefined ? undefined : await parseKeys(sealedWith);
     const sealed = keys &&
-      await seal(JSON.stringify({ password: "sealed password" }), sealingContext(group, id), keys);
+      await seal(JSON.stringify({ password: "sealed password" }), providerOwner(group, id), keys);
     await putProvider(this.#ownerSql(), {
       id,
       groupId: group,
