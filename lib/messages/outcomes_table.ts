@@ -1,9 +1,8 @@
 import type { CallId, MessageId, ProviderId, RecipientId } from "../ids.ts";
 import { newId } from "../ids.ts";
-import type { Database } from "../postgres/database.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { EspAnswer } from "../esp/outcome.ts";
-import { type IdSpan, spanOf } from "./id_span.ts";
+import { spanOf } from "./id_span.ts";
 import type { FailureCode, MessageStatus } from "./message.ts";
 
 /** What becomes of one recipient. */
@@ -64,33 +63,15 @@ interface SettledRow {
 }
 
 /**
- * Writes a batch of settlements in one transaction; for each what its message has become, or undefined when its claim
- * is lost, in which case nothing of it was written.
+ * Writes a batch of settlements in one statement; for each what its message has become, or undefined when its claim is
+ * lost, in which case nothing of it was written.
  */
 export async function settleAll(
-  database: Database,
+  sql: SystemSql,
   items: readonly Settlement[],
 ): Promise<readonly (Settled | undefined)[]> {
-  const text = JSON.stringify(items.map((item, n) => ({
-    n,
-    id: item.message,
-    claim: item.claim,
-    then: item.then,
-    calls: item.calls.map(callRow),
-    log_id: item.then === "storage_error" ? newId<CallId>() : null,
-    error: item.error?.slice(0, 600) ?? null,
-    changes: item.changes.map(changeRow),
-  })));
   if (items.length === 0) return [];
-  const span = spanOf(items.map((item) => item.message));
-  const rows = await database.transaction(async (sql) => {
-    const [, , settled] = await Promise.all([
-      holdClaims(sql, span),
-      writeOutcomes(sql, span, text),
-      conclude(sql, span, text),
-    ]);
-    return settled;
-  });
+  const rows = await write(sql, items);
   const byClaim = new Map(rows.map((row) => [row.claim, row]));
   return items.map((item) => settledOf(byClaim.get(item.claim)));
 }
@@ -132,27 +113,41 @@ function changeRow(change: RecipientChange) {
   };
 }
 
-/** Locks the rows in order of id, so that two processes never wait for each other crosswise. */
-function holdClaims(sql: SystemSql, { ids, first, last }: IdSpan) {
-  return sql`select id from messages where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid order by id for update`;
+function itemRow(item: Settlement) {
+  return {
+    id: item.message,
+    claim: item.claim,
+    then: item.then,
+    calls: item.calls.map(callRow),
+    log_id: item.then === "storage_error" ? newId<CallId>() : null,
+    error: item.error?.slice(0, 600) ?? null,
+    changes: item.changes.map(changeRow),
+  };
 }
 
-function writeOutcomes(sql: SystemSql, { ids, first, last }: IdSpan, text: string) {
-  return sql`
+/**
+ * Rows are locked in order of id, so that two processes never wait for each other crosswise. What a message becomes
+ * follows from all its recipients (ruling 1.13) as this very statement leaves them.
+ */
+function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly SettledRow[]> {
+  const { ids, first, last } = spanOf(items.map((item) => item.message));
+  return sql<SettledRow>`
     with item as materialized (
-      select item.*, m.group_id, m.user_id
-      from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, calls jsonb, changes jsonb, log_id uuid,
-          error text)
-        join messages m on m.id = item.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim
-          and m.status = 'processing'
-      -- Written before, and only the answer was lost: attempts must not be spent twice.
-      where not exists (select from delivery_logs l
-        where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
-          and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started')
+      select item.*, m.group_id, m.user_id, exists (
+          -- Written before, and only the answer was lost: attempts must not be spent twice.
+          select from delivery_logs l
+          where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
+            and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started') as is_written
+      from jsonb_to_recordset(${JSON.stringify(items.map(itemRow))}::jsonb) as item (id uuid, claim bigint,
+          "then" text, calls jsonb, changes jsonb, log_id uuid, error text)
+        join messages m on m.id = item.id and m.id = any(${ids}::uuid[])
+          and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
+      order by m.id for update of m
     ), change as materialized (
       select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
       from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
         delay_ms float8, spent smallint, kind text, code text, detail text)
+      where not item.is_written
     ), logged as (
       update delivery_logs l set status = c.status, duration_ms = c.duration_ms,
         provider_message_id = c.provider_message_id, response_code = c.response_code, response_body = c.response_body,
@@ -163,50 +158,49 @@ function writeOutcomes(sql: SystemSql, { ids, first, last }: IdSpan, text: strin
       from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
-      where l.message_id = item.id and l.message_id = any(${ids}::uuid[]) and l.message_id between ${first}::uuid and ${last}::uuid
-        and l.id = c.id
+      where l.message_id = item.id and l.message_id = any(${ids}::uuid[])
+        and l.message_id between ${first}::uuid and ${last}::uuid and l.id = c.id and not item.is_written
     ), unreadable as (
       insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
       select log_id, id, group_id, user_id, claim, '{}', 'failed', error from item where log_id is not null
-    )
-    update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
-      next_attempt_at = case when c.delay_ms is not null
-        then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
-      fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
-      updated_at = clock_timestamp()
-    from change c where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[]) and r.message_id between ${first}::uuid and ${last}::uuid
-       and r.position = c.p and r.status = 'pending'`;
-}
-
-/** The message's status follows from all its recipients (ruling 1.13). */
-function conclude(
-  sql: SystemSql,
-  { ids, first, last }: IdSpan,
-  text: string,
-): Promise<readonly SettledRow[]> {
-  return sql<SettledRow>`
-    with item as materialized (
-      select * from jsonb_to_recordset(${text}::jsonb) as item (id uuid, claim bigint, "then" text, calls jsonb)
+    ), served as (
+      update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
+        next_attempt_at = case when c.delay_ms is not null
+          then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
+        fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
+        updated_at = clock_timestamp()
+      from change c
+      where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[])
+        and r.message_id between ${first}::uuid and ${last}::uuid and r.position = c.p and r.status = 'pending'
+    ), after as materialized (
+      select a.message_id, count(*) filter (where a.status = 'pending') as pending,
+        count(*) filter (where a.status in ('refused', 'failed', 'unknown', 'bounced')) as bad,
+        count(*) filter (where a.status <> 'cancelled') as good,
+        max(a.attempts) as spent,
+        min(coalesce(a.due, clock_timestamp())) filter (where a.status = 'pending') as due,
+        -- What an operator can act on first.
+        (array_agg(a.failure order by array_position(
+          array['unknown', 'crashed', 'expired', 'exhausted', 'refused'], a.failure))
+          filter (where a.failure is not null))[1] as worst
+      from (
+        -- This statement's own writes are not visible to it, so they are laid over what was.
+        select r.message_id, coalesce(c.status, r.status) as status, r.attempts + coalesce(c.spent, 0) as attempts,
+          case when c.p is null then r.failure_code else c.failure end as failure,
+          case when c.p is null then r.next_attempt_at
+            else clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end as due
+        from recipients r
+          left join change c on c.message_id = r.message_id and c.p = r.position and r.status = 'pending'
+        where r.message_id = any(${ids}::uuid[]) and r.message_id between ${first}::uuid and ${last}::uuid
+      ) a group by a.message_id
     ), whole as materialized (
-      select item.*, s.*, case
+      select item.*, s.spent, s.due, s.worst, case
           when item.then = 'go on' then 'processing'
           when item.then = 'storage_error' then 'storage_error'
           when s.pending > 0 then 'queued'
           when s.bad > 0 then 'failed'
           when s.good = 0 then 'cancelled'
           else 'delivered' end as new_status
-      from item cross join lateral (
-        select count(*) filter (where r.status = 'pending') as pending,
-          count(*) filter (where r.status in ('refused', 'failed', 'unknown', 'bounced')) as bad,
-          count(*) filter (where r.status <> 'cancelled') as good,
-          max(r.attempts) as spent,
-          min(coalesce(r.next_attempt_at, clock_timestamp())) filter (where r.status = 'pending') as due,
-          -- What an operator can act on first.
-          (array_agg(r.failure_code order by array_position(
-            array['unknown', 'crashed', 'expired', 'exhausted', 'refused'], r.failure_code))
-            filter (where r.failure_code is not null))[1] as worst
-        from recipients r where r.message_id = item.id and r.message_id between ${first}::uuid and ${last}::uuid
-      ) s
+      from item left join after s on s.message_id = item.id
     )
     update messages m set status = w.new_status,
       failure_code = case when w.new_status = 'failed' then coalesce(w.worst, 'refused') end,
@@ -219,7 +213,8 @@ function conclude(
       next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
-    where m.id = w.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = w.claim and m.status = 'processing'
+    where m.id = w.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
+      and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;
 }

@@ -33,7 +33,7 @@ export interface RunningWorker extends AsyncDisposable {
 }
 
 /** Messages in hand for each call that may be in progress, so that calls never wait for the database. */
-const handsPerSlot = 4;
+const handsPerSlot = 6;
 
 /** Opens database, store, queue, crew, worker and sweeper; undefined when the process is told to stop first. */
 export async function openWorker(config: Config, around: Surroundings): Promise<RunningWorker | undefined> {

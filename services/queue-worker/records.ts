@@ -4,7 +4,7 @@ import { type ClaimAnswer, claimMessages } from "../../lib/messages/claims_table
 import { type CallStart, startCalls } from "../../lib/messages/delivery_logs_table.ts";
 import { findSettled, settleAll, type Settled, type Settlement } from "../../lib/messages/outcomes_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import { CommitInDoubt, isOutage, isRetryable } from "../../lib/postgres/faults.ts";
+import { isAnswerLost, isOutage, isRetryable } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -43,8 +43,8 @@ export class Records {
       return starts.map(({ call }) => done(begun.has(call)));
     }, this.#batches("calls"));
     this.#settle = coalesce(
-      async (settlements) => (await settleAll(database, settlements)).map(done),
-      { ...this.#batches("settlements"), parallel: 1 },
+      async (settlements) => (await settleAll(database.system, settlements)).map(done),
+      this.#batches("settlements"),
     );
   }
 
@@ -69,7 +69,7 @@ export class Records {
         return await this.#settle(settlement) ??
           (isDoubtful ? await findSettled(database.system, settlement) : undefined);
       } catch (error) {
-        if (error instanceof CommitInDoubt) isDoubtful = true;
+        if (isAnswerLost(error)) isDoubtful = true;
         throw error;
       }
     }, signal);
@@ -118,7 +118,7 @@ function done<T>(value: T): ItemResult<T> {
 
 /** Errors that say the database could not do it now, not that it cannot be done. */
 function isPassing(error: unknown): boolean {
-  if (error instanceof CommitInDoubt || error instanceof TooManyWaiting) return true;
+  if (error instanceof TooManyWaiting) return true;
   if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return false;
   return isOutage(error) || isRetryable(error);
 }

@@ -102,7 +102,7 @@ Deno.test("settleAll() spends an attempt once, though a settlement is written tw
   assert.ok(call);
   const step = retryOf(claim, call, "go on");
   for (let time = 0; time < 2; time++) {
-    const [settled] = await settleAll(room.database, [step]);
+    const [settled] = await settleAll(room.database.system, [step]);
     assert.equal(settled?.status, "processing");
   }
   assert.equal((await room.recipientsOf(claim.message.id))[0]?.attempts, 1);
@@ -115,9 +115,9 @@ Deno.test("findSettled() knows a conclusion whose answer was lost from one that 
   assert.ok(call);
   const step = retryOf(claim, call, "conclude");
   assert.equal(await findSettled(room.database.system, step), undefined);
-  const [settled] = await settleAll(room.database, [step]);
+  const [settled] = await settleAll(room.database.system, [step]);
   assert.equal(settled?.status, "queued");
-  assert.deepEqual(await settleAll(room.database, [step]), [undefined]);
+  assert.deepEqual(await settleAll(room.database.system, [step]), [undefined]);
   const found = await findSettled(room.database.system, step);
   assert.equal(found?.status, "queued");
   assert.ok((found?.delayMs ?? 0) > 25_000);
@@ -131,7 +131,7 @@ Deno.test("settleAll() writes nothing about a claim that is lost, and the rest o
   const steps = [lost, kept].map((claim, index) =>
     retryOf(claim, calls[index] ?? newId<CallId>(), "conclude")
   );
-  const settled = await settleAll(room.database, steps);
+  const settled = await settleAll(room.database.system, steps);
   assert.deepEqual(settled.map((one) => one?.status), [undefined, "queued"]);
   assert.equal((await room.recipientsOf(lost.message.id))[0]?.attempts, 0);
   assert.equal((await room.logsOf(lost.message.id))[0]?.["status"], "started");
