@@ -1,8 +1,12 @@
 import { join } from "node:path";
+import type { StorageRef } from "../../lib/messages/message.ts";
+import { memoryBody } from "../../lib/store/memory_body.ts";
+import type { MessageStore } from "../../lib/store/message_store.ts";
 import { type LocalStoreOptions, openLocalStore, type RoomyStore } from "../../lib/store/local_store.ts";
 import { placeOf } from "../../lib/store/segment_ref.ts";
 import { openSpool, type Spool } from "../../lib/store/spool.ts";
 import { spoolFolder } from "../../lib/store/spool_folder.ts";
+import { newLabel, someBytes } from "../contracts/message_store_contract.ts";
 
 /** A local store in a folder of its own, which goes when it is disposed. */
 export interface TestStore extends AsyncDisposable {
@@ -64,4 +68,16 @@ export async function flipByte(path: string, at: number): Promise<void> {
   await file.read(byte);
   await file.seek(at, Deno.SeekMode.Start);
   await file.write(Uint8Array.of((byte[0] ?? 0) ^ 0xff));
+}
+
+/** Waits for the clock of the segments: everything is old and settled. */
+export function inAnHour(): number {
+  return Date.now() + 3_600_000;
+}
+
+/** Puts so many bodies of a size, all at once; answers their references in order. */
+export function putSome(store: MessageStore, count: number, size: number): Promise<StorageRef[]> {
+  return Promise.all(Array.from({ length: count }, (_, seed) => {
+    return store.put(newLabel(), memoryBody(someBytes(size, seed)));
+  }));
 }
