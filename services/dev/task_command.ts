@@ -26,15 +26,16 @@ export function withNamedPaths(
   words: readonly string[],
   variables: Readonly<Record<string, string>>,
 ): readonly string[] {
-  const folders = [variables["SMTP_PROXY_STORAGE_PATH"], folderOf(variables["SMTP_PROXY_LOGGING_FILE_PATH"])];
-  const written = folders.filter((path) => path !== undefined && path !== "");
-  const read = Object.entries(variables).flatMap(([name, path]) => readOnly.test(name) && path ? [path] : []);
-  const added = { "--allow-read=": [...read, ...written], "--allow-write=": written };
+  const read = Object.entries(variables).flatMap(([name, path]) => readOnly.test(name) ? [path] : []);
+  const logs = folderOf(variables["SMTP_PROXY_LOGGING_FILE_PATH"]);
+  const messages = variables["SMTP_PROXY_STORAGE_PATH"];
   return words.map((word) => {
-    for (const [flag, paths] of Object.entries(added)) {
-      if (word.startsWith(flag) && paths.length > 0) return [word, ...paths].join(",");
-    }
-    return word;
+    const isRead = word.startsWith("--allow-read=");
+    if (!isRead && !word.startsWith("--allow-write=")) return word;
+    // Only a task that works with the store spells a folder of messages.
+    const named = [...isRead ? read : [], logs, ...word.includes("/messages") ? [messages] : []];
+    return [...new Set([...word.split(","), ...named.filter((path) => path !== undefined && path !== "")])]
+      .join();
   });
 }
 

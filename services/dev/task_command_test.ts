@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { withNamedPaths } from "./task_command.ts";
 
-const words = ["run", "--allow-net", "--allow-read=/a", "--allow-write=/b", "main.ts"];
+const words = ["run", "--allow-net", "--allow-read=/a/messages", "--allow-write=/b", "main.ts"];
 
 Deno.test("withNamedPaths() lets a task read and write what settings name", () => {
   const named = withNamedPaths(words, {
@@ -14,8 +14,8 @@ Deno.test("withNamedPaths() lets a task read and write what settings name", () =
   assert.deepEqual(named, [
     "run",
     "--allow-net",
-    "--allow-read=/a,/tls/cert.pem,/run/key,/mail,/logs",
-    "--allow-write=/b,/mail,/logs",
+    "--allow-read=/a/messages,/tls/cert.pem,/run/key,/logs,/mail",
+    "--allow-write=/b,/logs",
     "main.ts",
   ]);
 });
