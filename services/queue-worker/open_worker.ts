@@ -34,6 +34,8 @@ export interface RunningWorker extends AsyncDisposable {
 
 /** Messages in hand for each call that may be in progress, so that calls never wait for the database. */
 const handsPerSlot = 6;
+/** A wait for doorbells cannot be cut short, so stopping takes as long. */
+const longestBlockMs = 1000;
 
 /** Opens database, store, queue, crew, worker and sweeper; undefined when the process is told to stop first. */
 export async function openWorker(config: Config, around: Surroundings): Promise<RunningWorker | undefined> {
@@ -73,7 +75,7 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   const worker = new Worker({
     queue,
     hands: config.queue.workers * handsPerSlot,
-    blockMs: config.queue.blockTimeout,
+    blockMs: Math.min(config.queue.blockTimeout, longestBlockMs),
     run: (lease) => deliver(lease, crew),
     log,
   });

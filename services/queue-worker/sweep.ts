@@ -6,7 +6,7 @@ import {
   takeLostDoorbells,
 } from "../../lib/messages/orphans_table.ts";
 import type { Database, HeldLock } from "../../lib/postgres/database.ts";
-import type { Queue } from "../../lib/queue/queue.ts";
+import type { LaneHead, Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -32,6 +32,8 @@ const lostEveryMs = 5000;
 /** Lanes are first in, first out, so this need only cover the pauses between the tries of a doorbell's push. */
 const defaultGraceMs = 20_000;
 const atOnce = 2000;
+/** How much this process's clock and the queue's may differ without harm. */
+const clockSlackMs = 1000;
 
 /**
  * Rings for messages nobody works on although somebody should: all of them when the queue has lost its contents, those
@@ -44,6 +46,8 @@ export class Sweeper implements AsyncDisposable {
   readonly #running: Promise<void>;
   #expiredAt = -Infinity;
   #lostAt = -Infinity;
+  /** When everything was rung the last time, in milliseconds since 1970. */
+  #rungAll = { fromMs: Infinity, toMs: -Infinity };
   #lock: HeldLock | undefined;
   #isTold = false;
 
@@ -93,8 +97,9 @@ export class Sweeper implements AsyncDisposable {
       await this.#ringExpired();
     }
     if (now - this.#lostAt >= lostEveryMs) {
-      this.#lostAt = now;
-      await this.#ringLost();
+      const count = await this.#ringLost();
+      // Where there are more they are not left waiting.
+      this.#lostAt = count === atOnce ? -Infinity : now;
     }
   }
 
@@ -107,6 +112,7 @@ export class Sweeper implements AsyncDisposable {
       epoch,
       reason: recorded === undefined ? "first start" : "new epoch",
     });
+    const fromMs = Date.now();
     const count = await ringAll({
       sql: database.system,
       queue,
@@ -126,11 +132,24 @@ export class Sweeper implements AsyncDisposable {
     await this.#ring(await takeExpiredClaims(database.system, sweepAfterMs, atOnce), "expired");
   }
 
-  async #ringLost(): Promise<void> {
+  async #ringLost(): Promise<number> {
     const { database, queue, sweepAfterMs, graceMs = defaultGraceMs } = this.#options;
     const heads = await queue.heads();
-    const orphans = await takeLostDoorbells(database.system, heads, graceMs, sweepAfterMs, atOnce);
+    const orphans = await takeLostDoorbells(
+      database.system,
+      heads.map((head) => this.#wasRungAnew(head) ? { ...head, rungAt: new Date(0) } : head),
+      graceMs,
+      sweepAfterMs,
+      atOnce,
+    );
     await this.#ring(orphans, "lost");
+    return orphans.length;
+  }
+
+  /** Of a lane whose head was rung with everything else, the ring time says nothing about when its messages were due. */
+  #wasRungAnew({ rungAt }: LaneHead): boolean {
+    const { fromMs, toMs } = this.#rungAll;
+    return rungAt.getTime() > fromMs - clockSlackMs && rungAt.getTime() < toMs + clockSlackMs;
   }
 
   async #ring(orphans: readonly Orphan[], reason: "expired" | "lost"): Promise<void> {

@@ -68,7 +68,12 @@ export class Worker {
         lookedAt = performance.now();
         // Never all there is room for, so that one group's backlog leaves some for the next that rings. While some
         // are passed over there is no waiting: they may have more as soon as something of theirs is done.
-        const leases = await queue.reserve(Math.ceil(free * 0.75), greedy.size > 0 ? 0 : blockMs, greedy);
+        const leases = await queue.reserve(
+          Math.ceil(free * 0.75),
+          greedy.size > 0 ? 0 : blockMs,
+          greedy,
+          this.#drain.signal,
+        );
         for (const lease of leases) this.#begin(lease);
         pauseMs = firstPauseMs;
       } catch (error) {
