@@ -73,9 +73,10 @@ class PostgresQueue implements Queue {
     max: number,
     waitMs: number,
     skip: ReadonlySet<GroupId> = new Set(),
+    signal?: AbortSignal,
   ): Promise<readonly Lease[]> {
     const until = performance.now() + waitMs;
-    while (!this.#closing.signal.aborted) {
+    while (!this.#closing.signal.aborted && !signal?.aborted) {
       const rings = this.#rings;
       try {
         const leases = await this.#take(Math.min(max, maxTaken), skip);

@@ -32,9 +32,15 @@ export interface Queue extends AsyncDisposable {
   push(bells: readonly Doorbell[], delayMs?: number): Promise<readonly PushResult[]>;
   /**
    * Leases up to `max` due messages, taking turns among groups, waiting at most `waitMs` for the first. Throws when the
-   * queue is down, but only after it has waited `waitMs` for it to return; answers none once it is closed.
+   * queue is down, but only after it has waited `waitMs` for it to return; answers none once it is closed,
+   * and ends the waiting within a second when the signal is aborted.
    */
-  reserve(max: number, waitMs: number, skip?: ReadonlySet<GroupId>): Promise<readonly Lease[]>;
+  reserve(
+    max: number,
+    waitMs: number,
+    skip?: ReadonlySet<GroupId>,
+    signal?: AbortSignal,
+  ): Promise<readonly Lease[]>;
   /** Throws when the queue is down, as `again` does: the doorbell will ring once more, or the sweeper finds its row. */
   done(lease: Lease): Promise<void>;
   /** Due again after `delayMs`. A lease never settled becomes due by expiring. */

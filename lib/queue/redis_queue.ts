@@ -100,9 +100,10 @@ class RedisQueue implements Queue {
     max: number,
     waitMs: number,
     skip: ReadonlySet<GroupId> = new Set(),
+    signal?: AbortSignal,
   ): Promise<readonly Lease[]> {
     const until = performance.now() + waitMs;
-    while (!this.#closing.signal.aborted) {
+    while (!this.#closing.signal.aborted && !signal?.aborted) {
       const left = until - performance.now();
       try {
         const { leases, more, bell, dueMs } = await this.#take(Math.min(max, maxTaken), skip);

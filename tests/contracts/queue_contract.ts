@@ -171,6 +171,13 @@ export function queueContract(traits: QueueTraits, openWorld: () => Promise<Queu
     }
   });
 
+  check(context, "reserve() that waits ends when its signal is aborted", async ({ queue }) => {
+    const stop = new AbortController();
+    const waiting = queue.reserve(1, patienceMs, new Set(), stop.signal);
+    stop.abort();
+    assert.deepEqual(await waiting, []);
+  });
+
   check(context, "reserve() that waits ends when the queue is closed", async ({ another }) => {
     const other = await another();
     const waiting = [other.reserve(1, patienceMs), other.reserve(1, patienceMs)];
