@@ -40,6 +40,11 @@ const minute = 60 * second;
 const longestNamedWaitMs = 360 * minute;
 const shortestWaitMs = second;
 const longestWaitMs = 15 * minute;
+/**
+ * Does not grow: reading a body takes four tries over seven seconds, so a store that stays down is asked seldom anyway,
+ * and mail must not wait for minutes once it is back.
+ */
+const storeDownMs = 30 * second;
 
 /** Judges a call's outcome by the table of ruling 3.4; delays get up to a fifth on top, so that crowds disperse. */
 export function judge(
@@ -69,7 +74,7 @@ export function postpone(
   forMs?: number,
   random: () => number = Math.random,
 ): Judgement {
-  const delayMs = obstacle === "store_down" ? doubled(trial.lastDelayMs, 30 * second) : forMs ?? minute;
+  const delayMs = obstacle === "store_down" ? storeDownMs : forMs ?? minute;
   return wait(Math.max(delayMs, shortestWaitMs), trial, terms, random);
 }
 

@@ -122,7 +122,7 @@ Deno.test("postpone() spends nothing and waits as long as the obstacle stands, e
   }
 });
 
-Deno.test("postpone() waits 30 s doubling to 15 m for a body store that is down", () => {
+Deno.test("postpone() waits 30 s for a body store that is down, however often", () => {
   const waits = [undefined, 30, 60, 800].map((last) =>
     postpone(
       "store_down",
@@ -132,7 +132,7 @@ Deno.test("postpone() waits 30 s doubling to 15 m for a body store that is down"
       none,
     )
   );
-  assert.deepEqual(waits, [30, 60, 120, 900].map((s) => pending(s * second, false)));
+  assert.deepEqual(waits, waits.map(() => pending(30 * second, false)));
 });
 
 Deno.test("postpone() ends when the message has reached its greatest age", () => {

@@ -122,8 +122,7 @@ export class Sweeper implements AsyncDisposable {
     // Rung in part: the next round begins anew, and a doorbell that rings twice does no harm.
     if (count === undefined) return;
     await recordEpoch(database.system, epoch);
-    // What was rung just now is not lost; workers only have not come to it yet.
-    this.#lostAt = performance.now();
+    this.#rungAll = { fromMs, toMs: Date.now() };
     log.info("queue rung anew", { epoch, count });
   }
 
