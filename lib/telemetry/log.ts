@@ -25,6 +25,10 @@ export interface OpenedLog extends Log, AsyncDisposable {}
 /** Bytes that may wait for a slow output; lines above are dropped rather than kept in memory. */
 const maxWaitingBytes = 16 * 1024 * 1024;
 
+/** Lines of a moment share one write: a write for each costs more than making the line. */
+const gatherMs = 20;
+const gatherBytes = 64 * 1024;
+
 /** Opens the log of one process. Lines are written as they come, in batches while a write is in flight. */
 export async function openLog(options: LogOptions): Promise<OpenedLog> {
   if (options.output === "cloudwatch") {
@@ -80,6 +84,8 @@ class Output {
   readonly #format: "json" | "text";
   #closed = false;
   #failed = false;
+  #waiting = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(stream: LogStream, format: "json" | "text") {
     this.#stream = stream;
@@ -90,11 +96,15 @@ class Output {
   }
 
   write(line: string): void {
-    if (!this.#closed) this.#stream.write(this.#format === "json" ? line : asText(line));
+    if (this.#closed) return;
+    this.#waiting += this.#format === "json" ? line : asText(line);
+    if (this.#waiting.length >= gatherBytes) this.#pass();
+    else this.#timer ??= unrefTimer(setTimeout(this.#pass, gatherMs));
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#pass();
     this.#closed = true;
     globalThis.removeEventListener("unload", this.#flush);
     if (this.#failed) return this.#stream.destroy();
@@ -105,8 +115,17 @@ class Output {
     });
   }
 
+  #pass = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting !== "") this.#stream.write(this.#waiting);
+    this.#waiting = "";
+  };
+
   #flush = (): void => {
-    if (!this.#closed && !this.#failed) this.#stream.flushSync();
+    if (this.#closed || this.#failed) return;
+    this.#pass();
+    this.#stream.flushSync();
   };
 
   #complain = (error: unknown): void => {
@@ -115,4 +134,9 @@ class Output {
     // The log cannot tell of its own failure, so the last resort is standard error, once.
     Deno.stderr.writeSync(new TextEncoder().encode(`Cannot write the log: ${error}\n`));
   };
+}
+
+function unrefTimer(timer: ReturnType<typeof setTimeout>): ReturnType<typeof setTimeout> {
+  Deno.unrefTimer(timer);
+  return timer;
 }
