@@ -25,6 +25,8 @@ export interface LocalStoreOptions {
   readonly instance: string;
   /** Bytes that stay free on the disk; 512 MiB when not given. */
   readonly minFree?: number;
+  /** For who reads alone: nothing is made, and a folder that is not there is a store that is down. */
+  readonly mustExist?: boolean;
   /** Told of every batch of small bodies, which is one write and one sync. */
   readonly onBatch?: (bodies: number) => void;
   /** The file system to write with; the real one when not given. */
@@ -43,14 +45,17 @@ const formatFile = "FORMAT";
 const format = "smtp-proxy bodies, format 1\n";
 const aloneAbove = 1 << 20;
 
-/** Opens the store of a folder, which it makes when there is none. */
+/** Opens the store of a folder, which it makes when there is none, unless it must exist. */
 export async function openLocalStore(options: LocalStoreOptions): Promise<RoomyStore> {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.instance)) {
     throw new Error(`Cannot open the body store: current value of instance is "${options.instance}"`);
   }
-  await mkdir(spoolFolder(options.path), { recursive: true, mode: 0o770 });
   const files = options.files ?? diskFiles;
-  await claimFolder(options.path, files);
+  if (options.mustExist === true) await checkFormat(options.path);
+  else {
+    await mkdir(spoolFolder(options.path), { recursive: true, mode: 0o770 });
+    await claimFolder(options.path, files);
+  }
   return new LocalStore(options, files);
 }
 
@@ -200,17 +205,26 @@ async function namesIn(folder: string): Promise<string[]> {
 
 /** Writes the file that says what the folder is, or reads it when there is one. */
 async function claimFolder(path: string, files: StoreFiles): Promise<void> {
-  const file = join(path, formatFile);
   try {
-    await using handle = await open(file, "wx", 0o660);
+    await using handle = await open(join(path, formatFile), "wx", 0o660);
     await handle.write(format);
     await handle.sync();
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
+    return await checkFormat(path);
+  }
+  await files.syncFolder(path);
+}
+
+/** Throws when a folder is something else than a store; one that is not there says nothing. */
+async function checkFormat(path: string): Promise<void> {
+  const file = join(path, formatFile);
+  try {
     const found = await readFile(file, "utf8");
     // Empty is one that another process is just writing, or had no time to.
     if (found === format || found === "") return;
     throw new Error(`Cannot open the body store: current value of ${file} is ${JSON.stringify(found)}`);
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
   }
-  await files.syncFolder(path);
 }

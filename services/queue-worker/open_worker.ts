@@ -48,7 +48,9 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   opened.use(keepPartitions(database.system, (error) => log.error("partitions not made", { error })));
   const { path, minFree, type } = config.storage;
   const instance = `worker-${config.instance}`;
-  const store = opened.use(await openStore({ type: type as "local", path, instance, minFree }));
+  // A worker that made the folder would take every body for gone that lies where it should have been mounted.
+  const local = { type: type as "local", path, instance, minFree, mustExist: true };
+  const store = opened.use(await openStore(local));
   const incarnation = crypto.randomUUID();
   const name = around.name ?? `unnamed:${incarnation}`;
   const consumer = config.queue.consumerId || name;

@@ -299,3 +299,15 @@ Deno.test("local store: put() writes nothing into the empty folder of a store th
   await assertHolds(await test.store.get(ref), someBytes(100, 1));
   await other.put(newLabel(), memoryBody(someBytes(100, 2)));
 });
+
+Deno.test("openLocalStore() makes nothing where the store must exist, and takes no body for gone meanwhile", async () => {
+  await using test = await openTestStore();
+  const [path, away] = [test.path, `${test.path}.away`];
+  const ref = await test.store.put(newLabel(), memoryBody(someBytes(100, 1)));
+  await Deno.rename(path, away);
+  const reader = await test.reopen({ mustExist: true });
+  await assert.rejects(reader.get(ref), { code: "ENOENT" });
+  await assert.rejects(Deno.stat(path), Deno.errors.NotFound);
+  await Deno.rename(away, path);
+  await assertHolds(await reader.get(ref), someBytes(100, 1));
+});
