@@ -7,6 +7,8 @@ import type { Stage } from "./stage.ts";
 export interface Disturbance {
   readonly name: string;
   readonly queue: "postgres" | "redis";
+  /** How Redis is set up, beyond the usual. */
+  readonly redisConfig?: readonly string[];
   /** Workers that are killed by it: each may double as many mails as it makes calls at a time. */
   readonly workerKills: number;
   /** `lastMs` is how long that lasts which has a length. */
@@ -42,8 +44,12 @@ export const disturbances: readonly Disturbance[] = [
   plain("pause_smtp_server", ({ system }, lastMs) => pauseTree(system.smtpServer.pid, lastMs)),
   plain("pause_queue_worker", ({ system }, lastMs) => pauseTree(system.queueWorker.pid, lastMs)),
   plain("pause_postgres", ({ system }, lastMs) => pauseTree(system.postgres.pid, lastMs)),
-  plain("lose_doorbells", async ({ query }) => {
+  plain("lose_doorbells", async ({ system, query }, lastMs) => {
+    // Without a worker they gather.
+    await signalTree(system.queueWorker.pid, "SIGSTOP");
+    await pause(lastMs / 3);
     await query("delete from queue_entries; delete from queue_delayed");
+    await signalTree(system.queueWorker.pid, "SIGCONT");
   }),
   plain("double_doorbells", async ({ query }) => {
     await query(
@@ -52,6 +58,14 @@ export const disturbances: readonly Disturbance[] = [
     );
   }),
   plain("lose_body_store", ({ system }, lastMs) => replaceStore(system.folder, lastMs)),
+  {
+    // A worker that starts while the bodies are away has none of their files open.
+    ...plain("lose_body_store_and_kill_worker", async ({ system }, lastMs) => {
+      await system.queueWorker.kill();
+      await Promise.all([system.queueWorker.start(), replaceStore(system.folder, lastMs)]);
+    }),
+    workerKills: 1,
+  },
   plain("fill_disk", async ({ system }, lastMs) => {
     await system.smtpServer.stop();
     system.smtpServer.launch({ SMTP_PROXY_STORAGE_MIN_FREE: "1024TiB" });
@@ -64,6 +78,18 @@ export const disturbances: readonly Disturbance[] = [
     await pause(lastMs / 10);
     await redisOf(stage).restart();
   }),
+  {
+    // Comes back with the doorbells of some time ago, and without those since.
+    ...withRedis("set_redis_back", async (stage, lastMs) => {
+      await redisOf(stage).command("SAVE");
+      await signalTree(stage.system.queueWorker.pid, "SIGSTOP");
+      await pause(lastMs / 3);
+      await redisOf(stage).kill();
+      await redisOf(stage).restart();
+      await signalTree(stage.system.queueWorker.pid, "SIGCONT");
+    }),
+    redisConfig: ["appendonly no"],
+  },
   withRedis("flush_redis", async (stage) => void await redisOf(stage).command("FLUSHALL")),
   withRedis("pause_redis", async (stage, lastMs) => {
     redisOf(stage).pause();

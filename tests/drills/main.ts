@@ -44,7 +44,7 @@ for (const name of names) {
 async function drill(name: string): Promise<void> {
   if (name === backlogName) return tell(await backlogFlush(Number(values.backlog), options));
   const disturbance = disturbanceOf(name);
-  await withStage({ queue: disturbance.queue }, async (stage) => {
+  await withStage(disturbance, async (stage) => {
     tell(await runDrill(stage, [disturbance], options));
   });
 }

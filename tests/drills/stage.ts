@@ -9,6 +9,8 @@ import { judgeDelivery, recipientKey, type SunkMail, type Verdict } from "./verd
 /** What a drill wants of the product. */
 export interface StageOptions {
   readonly queue: "postgres" | "redis";
+  /** Lines for Redis beyond those that make it about as durable as its users have it. */
+  readonly redisConfig?: readonly string[];
   readonly start?: readonly ServiceName[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -38,9 +40,8 @@ export async function withStage(options: StageOptions, work: (stage: Stage) => P
   const report = `${folder}/sunk`;
   await Deno.writeTextFile(report, "");
   const sink = opened.use(await startChild("../support/smtp_sink.ts", ["--report-file", report]));
-  // As durable as an operator would have it who relies on the rows.
   const redis = options.queue === "redis"
-    ? opened.use(await startRedis({ config: ["appendfsync everysec"] }))
+    ? opened.use(await startRedis({ config: ["appendfsync everysec", ...options.redisConfig ?? []] }))
     : undefined;
   const smtpConfig = { host: "127.0.0.1", port: sink.port, tls: "none" };
   await withServices({
