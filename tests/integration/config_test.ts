@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { exampleConfig } from "../../lib/config/document.ts";
 import { loadConfig } from "../../lib/config/load.ts";
 import { parseYaml } from "../../lib/config/yaml_file.ts";
+import { taskArguments } from "../../services/dev/task_command.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -71,3 +72,19 @@ Deno.test("configOfProcess() prints every mistake and exits with 2", async () =>
   assert.match(stderr, /^- worker\.ops_port \(SMTP_PROXY_WORKER_OPS_PORT\): .*"x"$/m);
   assert.match(stderr, /^- queue\.workers \(SMTP_PROXY_QUEUE_WORKERS\): .*"0"$/m);
 });
+
+for (const task of ["smtp-server", "queue-worker", "api-server", "migrate", "seed"] as const) {
+  Deno.test(`the task ${task} lets its program read a YAML file`, async () => {
+    const file = await Deno.makeTempFile({ suffix: ".yaml" });
+    try {
+      await Deno.writeTextFile(file, "worker:\n  ops_port: 7002\n");
+      const env = taskArguments(task, ".data").filter((word) => word.startsWith("--allow-env="));
+      const given = { SMTP_PROXY_CONFIG: file };
+      const { code, stdout, stderr } = await start(given, ...env, `--allow-read=${file}`);
+      assert.equal(code, 0, stderr);
+      assert.equal(JSON.parse(stdout).port, 7002);
+    } finally {
+      await Deno.remove(file);
+    }
+  });
+}
