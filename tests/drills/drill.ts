@@ -29,6 +29,7 @@ export interface DrillResult extends Verdict {
 }
 
 const callsAtATime = 10;
+const patienceMs = 900_000;
 
 /** Sends mail, lets things go wrong one after another in the midst of it, waits until all is settled, and judges. */
 export async function runDrill(
@@ -40,11 +41,12 @@ export async function runDrill(
   await using load = startLoad({ ...options, port: stage.system.smtpPort }, stage.folder);
   let disturbedMs = 0;
   for (const [index, disturbance] of disturbances.entries()) {
-    await untilAcked(load, messages * (0.2 + 0.6 * index / disturbances.length));
+    await untilAcked(stage, load, messages * (0.2 + 0.6 * index / disturbances.length));
     const began = performance.now();
     await disturbance.act(stage, lastMs);
     disturbedMs += performance.now() - began;
   }
+  await untilAcked(stage, load, Infinity);
   const report = await load.ended;
   const ended = performance.now();
   await stage.settled(options.graceMs);
@@ -67,12 +69,16 @@ export async function runDrill(
   };
 }
 
-/** Resolves when so many messages are acknowledged, or when the load ends before. */
-export async function untilAcked(load: LoadProcess, count: number): Promise<void> {
+/** Resolves when so many messages are acknowledged or the load has ended; throws when a service is gone meanwhile. */
+async function untilAcked(stage: Stage, load: LoadProcess, count: number): Promise<void> {
+  const { smtpServer, queueWorker } = stage.system;
   let hasEnded = false;
   const end = () => hasEnded = true;
   load.ended.then(end, end);
-  await until(async () => hasEnded || await load.acked() >= count, 600_000);
+  const isGone = () => !smtpServer.isRunning || !queueWorker.isRunning;
+  const isOver = async () => hasEnded || isGone() || await load.acked() >= count;
+  await until(isOver, patienceMs);
+  if (isGone()) throw new Error("Cannot go on with a drill: a service has ended by itself");
 }
 
 function seconds(ms: number): number {

@@ -57,7 +57,7 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
   });
   return {
     ended,
-    acked: async () => (await idsOf(idsFile)).size,
+    acked: async () => await sizeOf(idsFile) / (messageId(run, 0).length + 1),
     async clientSide() {
       const all = Array.from({ length: plan.messages }, (_, sequence) => messageId(run, sequence));
       const acked = await idsOf(idsFile);
@@ -75,6 +75,15 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
       });
     },
   };
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await Deno.stat(path)).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
 }
 
 async function idsOf(path: string): Promise<ReadonlySet<string>> {

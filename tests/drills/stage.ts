@@ -1,5 +1,4 @@
 import { openSession } from "../../lib/postgres/database.ts";
-import { until } from "../../services/dev/processes.ts";
 import { startChild } from "../bench/child.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { type ServiceName, type TestSystem, withServices } from "../support/spawn_services.ts";
@@ -65,7 +64,7 @@ export async function withStage(options: StageOptions, work: (stage: Stage) => P
       folder,
       query,
       taken: async () => (await flushed()).messages,
-      settled: (limitMs) => until(async () => !(await isUnfinished(query)), limitMs),
+      settled: (limitMs) => untilSettled(query, limitMs),
       async verdict(load) {
         await flushed();
         const client = await load.clientSide();
@@ -78,6 +77,8 @@ export async function withStage(options: StageOptions, work: (stage: Stage) => P
   });
 }
 
+const lookEveryMs = 200;
+
 type Query = Stage["query"];
 
 /** Fails when the stage's mail is not what its clients sent. */
@@ -87,6 +88,15 @@ function plainAddresses({ id, to }: SunkMail): SunkMail {
 
 function runOf(id: string): string {
   return String(id).split("-")[0] ?? "";
+}
+
+async function untilSettled(query: Query, limitMs: number): Promise<boolean> {
+  const end = performance.now() + limitMs;
+  while (await isUnfinished(query)) {
+    if (performance.now() > end) return false;
+    await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
+  }
+  return true;
 }
 
 async function isUnfinished(query: Query): Promise<boolean> {
