@@ -1,6 +1,8 @@
 import { EventEmitter } from "node:events";
 import type { DataPhase } from "./data_phase.ts";
+import { Pace } from "./pace.ts";
 import type { ProtocolReply } from "./replies.ts";
+import type { Tap } from "./tap.ts";
 
 /** What the input of a connection tells its owner. */
 export interface InputHost {
@@ -22,33 +24,39 @@ const CR = 13;
 const longestLine = 12_600;
 /** Commands worked off before other connections get their turn. */
 const commandsAtOnce = 50;
-/** In DATA, chunks below this size are small; after some of them in a row we read less often, so that they gather. */
-const smallChunk = 512;
-const smallChunksTolerated = 16;
-const gatherMs = 4;
+/** Bytes of a message taken before other connections get their turn. */
+const bytesAtOnce = 131_072;
+/** What may wait unread while a command or a disk is waited for: so we see a client leave that waits as it should. */
+const mostWaiting = { bytes: 16_384, chunks: 16 } as const;
 
-/** The receiving side of a connection, a destination of `pipe()`: cuts commands, hands message bytes to a DataPhase. */
+/**
+ * The receiving side of a connection, a destination of `pipe()`: cuts commands, hands message bytes to a DataPhase.
+ * It never asks the pipe for a pause, it closes the tap; what it holds unread stays below 128 KiB.
+ */
 export class Input extends EventEmitter {
   readonly #host: InputHost;
+  readonly #tap: Pick<Tap, "open" | "close">;
   /** Set by the library when the connection ends or is upgraded: what was received is dropped unread. */
   isClosed = false;
   #chunk: Uint8Array = nothing;
   #at = 0;
   #waitingChunks: Uint8Array[] = [];
+  #waitingBytes = 0;
   #line: Uint8Array = nothing;
   #phase: DataPhase | undefined;
   #isBusy = false;
   #isRunning = false;
   #hasEnded = false;
-  #isPaused = false;
-  #smallChunks = 0;
+  #pace = new Pace();
+  #takenAtOnce = 0;
   #heldMs = 0;
   #isHolding = false;
   #commands = 0;
 
-  constructor(host: InputHost) {
+  constructor(host: InputHost, tap: Pick<Tap, "open" | "close">) {
     super();
     this.#host = host;
+    this.#tap = tap;
   }
 
   /** The message being received, if any. */
@@ -74,18 +82,20 @@ export class Input extends EventEmitter {
   /** From here on the bytes are a message's. */
   startData(phase: DataPhase): void {
     this.#phase = phase;
-    this.#smallChunks = 0;
+    this.#pace = new Pace();
     this.#heldMs = 0;
   }
 
-  /** Part of the stream interface: false asks for a pause, `drain` ends it. */
-  write(chunk: Uint8Array): boolean {
+  /** Part of the stream interface. */
+  write(chunk: Uint8Array): true {
     if (this.isClosed) return true;
     this.#waitingChunks.push(chunk);
+    this.#waitingBytes += chunk.length;
     this.#run();
-    if (!this.#isBusy && this.#waitingChunks.length === 0) return true;
-    this.#isPaused = true;
-    return false;
+    const { bytes, chunks } = mostWaiting;
+    const isTooMuch = this.#waitingBytes > bytes || this.#waitingChunks.length > chunks;
+    if (isTooMuch && this.#isBusy && !this.isClosed) this.#tap.close();
+    return true;
   }
 
   /** Part of the stream interface: the client has closed its side. */
@@ -102,13 +112,14 @@ export class Input extends EventEmitter {
     } finally {
       this.#isRunning = false;
     }
-    if (this.isClosed) this.#waitingChunks = [];
-    if (this.#isBusy && !this.isClosed) return;
-    if (!this.isClosed) this.#host.idle();
+    if (this.isClosed) {
+      this.#waitingChunks = [];
+      return;
+    }
+    if (this.#isBusy) return;
+    this.#host.idle();
     if (this.#hasEnded && !this.isClosed && !this.#isBusy) return this.#host.ended();
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.emit("drain");
+    this.#tap.open();
   }
 
   #nextChunk(): boolean {
@@ -117,6 +128,7 @@ export class Input extends EventEmitter {
       this.#chunk = next ?? nothing;
       this.#at = 0;
       if (next === undefined) return false;
+      this.#waitingBytes -= next.length;
     }
     return true;
   }
@@ -127,17 +139,27 @@ export class Input extends EventEmitter {
   }
 
   #takeData(phase: DataPhase): void {
-    const isSmall = this.#chunk.length - this.#at < smallChunk;
-    const { next, wait } = phase.take(this.#chunk, this.#at);
+    const from = this.#at;
+    const { next, wait } = phase.take(this.#chunk, from);
     this.#at = next < 0 ? this.#chunk.length : next;
     if (next >= 0 || phase.isHopeless) {
       this.#phase = undefined;
       this.#work((done) => this.#host.dataEnded(done));
       return;
     }
-    this.#smallChunks = isSmall ? this.#smallChunks + 1 : 0;
+    const taken = this.#at - from;
+    this.#takenAtOnce += taken;
+    const gatherMs = this.#pace.after(taken, performance.now());
     if (wait !== undefined) this.#hold(wait);
-    else if (this.#smallChunks > smallChunksTolerated) this.#work((done) => void setTimeout(done, gatherMs));
+    else if (gatherMs > 0) this.#leave((done) => void setTimeout(done, gatherMs));
+    else if (this.#takenAtOnce >= bytesAtOnce) this.#leave((done) => void setTimeout(done, 1));
+  }
+
+  /** Reads nothing more for now: what comes gathers in the kernel, and other connections have their turn. */
+  #leave(until: (done: () => void) => void): void {
+    this.#takenAtOnce = 0;
+    this.#tap.close();
+    this.#work(until);
   }
 
   #hold(wait: Promise<void>): void {

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import { SMTPServer } from "smtp-server";
+import type { SMTPServer } from "smtp-server";
 import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
 import type { Cidr } from "../../lib/network/cidr.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
@@ -8,8 +8,10 @@ import { type ConnectionLimits, Conversation, type Wire } from "./conversation.t
 import { type Front, openFront, type Origin, SocketCounter } from "./front.ts";
 import { Input } from "./input.ts";
 import type { Observer } from "./intake.ts";
+import { libraryServer } from "./library_server.ts";
 import { correctedReply } from "./replies.ts";
 import { type Client, Session, type SessionParts } from "./session.ts";
+import { Tap } from "./tap.ts";
 
 /** How a port is protected: STARTTLS on demand (and before AUTH), TLS from the first byte, or not at all. */
 export type TlsMode = "starttls" | "implicit" | "none";
@@ -101,7 +103,7 @@ class Hall {
 
   async open({ host, port, tls }: PortOptions): Promise<Front> {
     const { limits, trustedProxies, reusePort = false, observer } = this.options;
-    const server = newServer(tls, this.options);
+    const server = libraryServer(tls, this.options);
     this.#servers.push(server);
     return await openFront({
       host,
@@ -165,47 +167,13 @@ class Hall {
   }
 }
 
-function newServer(tls: TlsMode, { certificate, session, limits, log }: ListenerOptions): SMTPServer {
-  if (tls !== "none" && certificate === undefined) {
-    throw new Error(`Cannot listen with TLS: no certificate is given`);
-  }
-  const server = new SMTPServer({
-    ...(certificate === undefined ? {} : { key: certificate.key, cert: certificate.cert }),
-    name: session.rules.hostname,
-    heloResponse: "%s",
-    size: session.rules.maxMessageSize,
-    secure: tls === "implicit",
-    needsUpgrade: tls === "implicit",
-    minVersion: "TLSv1.2",
-    authMethods: ["PLAIN", "LOGIN"],
-    maxAllowedUnauthenticatedCommands: Infinity,
-    disabledCommands: [
-      "WIZ",
-      "SHELL",
-      "KILL",
-      "XCLIENT",
-      "XFORWARD",
-      ...(tls === "starttls" ? [] : ["STARTTLS"]),
-    ],
-    hideENHANCEDSTATUSCODES: false,
-    hideDSN: false,
-    disableReverseLookup: true,
-    logger: false,
-    socketTimeout: limits.handshakeMs,
-    onConnect: (_session, done) => done(),
-    onSecure: (socket, _session, done) => {
-      socket.allowHalfOpen = true;
-      done();
-    },
-  });
-  server.on("error", (error: Error) => log.debug("connection failed", { error }));
-  return server;
-}
-
 /** What we know and do not do; anything else is not known. */
 const notImplemented: ReadonlySet<string> = new Set(
   "EXPN TURN ETRN ATRN BDAT BURL SEND SOML SAML STARTTLS XCLIENT XFORWARD WIZ SHELL KILL".split(" "),
 );
+
+/** After goodbye at most 64 KiB are read, and dropped, in this time. */
+const drainMs = 20;
 
 /** One client's connection: the library's command phase, our replies, our data phase. */
 class Connection extends SMTPConnection implements Wire {
@@ -214,6 +182,7 @@ class Connection extends SMTPConnection implements Wire {
   readonly #session: Session;
   readonly #conversation: Conversation;
   readonly #rawSocket: Socket;
+  readonly #tap: Tap;
   readonly #release: () => void;
   #verb = "";
   #hasLeft = false;
@@ -230,6 +199,7 @@ class Connection extends SMTPConnection implements Wire {
     this.#hall = hall;
     this.#tls = tls;
     this.#rawSocket = socket;
+    this.#tap = new Tap(socket);
     this.#release = release;
     this.#session = new Session(hall.options.session, this.id);
     const log = hall.options.log.with({ correlationId: this.id, remoteAddress: origin.remoteAddress });
@@ -311,7 +281,7 @@ class Connection extends SMTPConnection implements Wire {
       },
       idle: () => this.#conversation.flush(),
       ended: () => this.#conversation.close(),
-    });
+    }, { open: () => this.#tap.open(), close: () => this.#tap.close() });
     return input as unknown as ReturnType<SMTPConnection["_createParser"]>;
   }
 
@@ -371,12 +341,23 @@ class Connection extends SMTPConnection implements Wire {
     this.#session.logOut();
     // A client that leaves in the middle of the handshake is gone; afterwards it may close its side (see onSecure).
     this.#rawSocket.allowHalfOpen = false;
+    this.#tap.open();
     super.upgrade(callback, secureCallback);
   }
 
   override close(): void {
     this.#conversation.close();
+    if (!this._closing && !this._upgrading) this.#drainSlowly(this._socket);
     super.close();
+  }
+
+  /** The client's end must still be seen; whoever goes on sending instead is read now and then, for nothing. */
+  #drainSlowly(socket: Socket): void {
+    this.#tap.open();
+    socket.on("data", () => {
+      this.#tap.close();
+      setTimeout(() => this.#tap.open(), drainMs).unref();
+    });
   }
 
   override _onClose(): void {

@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { Pace } from "./pace.ts";
+
+/** Reads a body of a client that sends so many bytes every millisecond; counts the reads, and the waits among them. */
+function readAll(total: number, bytesPerMs: number, mostPerRead = 65_536): { reads: number; waits: number } {
+  const pace = new Pace();
+  let [now, left, pending, reads, waits] = [1000, total, 0, 0, 0];
+  while (left > 0) {
+    const wait = pending === 0 ? 0 : pace.after(pending, now);
+    reads += pending === 0 ? 0 : 1;
+    waits += wait === 0 ? 0 : 1;
+    // Without a wait the next packet is read when it comes.
+    const passed = Math.max(wait, 1 / bytesPerMs);
+    now += passed;
+    pending = Math.min(left, mostPerRead, Math.max(1, Math.floor(passed * bytesPerMs)));
+    left -= pending;
+  }
+  return { reads, waits };
+}
+
+Deno.test("Pace keeps the reads of a byte a packet near one in two kilobytes", () => {
+  for (const bytesPerMs of [50, 100, 1000]) {
+    const { reads } = readAll(2_000_000, bytesPerMs);
+    assert.ok(reads <= 64 + 2_000_000 / 2048 * 1.1, `${reads} reads at ${bytesPerMs} bytes a millisecond`);
+  }
+});
+
+Deno.test("Pace never waits while reads bring 2 KiB", () => {
+  const pace = new Pace();
+  for (let read = 0; read < 10_000; read++) assert.equal(pace.after(2048, read / 10), 0);
+});
+
+Deno.test("Pace lets packets of Ethernet come in twos and threes, no more", () => {
+  const { reads, waits } = readAll(25_000_000, 1400);
+  assert.ok(reads > 5_000 && waits < reads / 2, `${reads} reads, ${waits} waits`);
+});
+
+Deno.test("Pace never waits in a message of few reads", () => {
+  const pace = new Pace();
+  for (let read = 0; read < 64; read++) assert.equal(pace.after(1, read / 100), 0);
+  assert.ok(pace.after(1, 0.65) > 0);
+});
+
+Deno.test("Pace lets a client be that is slower than its waits", () => {
+  const pace = new Pace();
+  for (let read = 0; read < 1000; read++) assert.equal(pace.after(40, read * 65), 0);
+});
+
+Deno.test("Pace never waits longer than 64 ms", () => {
+  const pace = new Pace();
+  let now = 0;
+  for (let read = 0; read < 1000; read++) {
+    const wait = pace.after(1, now);
+    assert.ok(wait <= 64);
+    now += wait + 0.01;
+  }
+});
