@@ -5,12 +5,13 @@ import { banner } from "./banner.ts";
 import { openDataFolder } from "./data_folder.ts";
 import { defaultDataFolder, postgresPort, serviceVariables, type Variables } from "./environment.ts";
 import { plannedPorts, refuseTakenPorts } from "./ports.ts";
-import { startPostgres, stopLeftoverPostgres } from "./postgres.ts";
+import { type PostgresOptions, startPostgres, stopLeftoverPostgres } from "./postgres.ts";
 import { prepareDatabase } from "./prepare_database.ts";
-import { startServices } from "./services.ts";
+import { type RunningServices, startServices } from "./services.ts";
 import { type Stopping, watchForStop } from "./stopping.ts";
 
 const started = performance.now();
+const databaseName = "PostgreSQL";
 const given = Object.fromEntries(
   Object.entries(Deno.env.toObject()).filter(([name]) => name.startsWith("SMTP_PROXY_")),
 );
@@ -31,7 +32,8 @@ async function run({ signal, begun }: Stopping): Promise<number> {
 
   await stopLeftoverPostgres(data.cluster);
   await refuseTakenPorts(plannedPorts(config, port), data.wasKilled ? 10_000 : 0);
-  await using server = await startPostgres({ dir: data.cluster, port, password: data.secrets.superuser });
+  const options = { dir: data.cluster, port, password: data.secrets.superuser };
+  await using server = await startPostgres(options);
   const provider = given["SMTP_PROXY_DEV_PROVIDER"] ?? "";
   await prepareDatabase({ server, port, data, variables, provider });
   if (signal.aborted) return 0;
@@ -43,7 +45,7 @@ async function run({ signal, begun }: Stopping): Promise<number> {
   const end = await Promise.race([
     begun.then(() => undefined),
     services.firstEnd,
-    server.ended.then(() => ({ name: "PostgreSQL", code: undefined })),
+    server.ended.then(() => ({ name: databaseName, code: undefined })),
   ]);
   if (end === undefined) return 0;
   say(
@@ -51,7 +53,14 @@ async function run({ signal, begun }: Stopping): Promise<number> {
       end.code === undefined ? "" : ` with status ${end.code}`
     }: stopping everything`,
   );
+  if (end.name === databaseName) await stopWithDatabase(services, options);
   return 1;
+}
+
+/** Services that stop write down how the calls ended that they had made: without a database they would be made again. */
+async function stopWithDatabase(services: RunningServices, options: PostgresOptions): Promise<void> {
+  await using _server = await startPostgres(options);
+  await services[Symbol.asyncDispose]();
 }
 
 function readConfig(variables: Variables): Config {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import process from "node:process";
 import { until } from "../../services/dev/processes.ts";
 import { type DevPlace, devPlace, startDev } from "../support/dev_process.ts";
@@ -92,6 +93,26 @@ Deno.test("dev reports a crashed service, stops the others and ends with another
   assert.notEqual(await dev.ended, 0);
   await dev.silent;
   assert.match(dev.output(), /^queue-worker ended by itself with status \d+: stopping everything$/m);
+  await assertGone(place, 0);
+});
+
+Deno.test("dev reports a crashed PostgreSQL, and has another one while the services stop", async () => {
+  await using place = await devPlace();
+  const dev = await startDev(place, "task");
+  await dev.ready;
+  const server = (await place.processes()).find(({ command }) => / -D .*postgres/.test(command));
+  process.kill(server?.pid ?? 0, "SIGKILL");
+  assert.notEqual(await dev.ended, 0);
+  await dev.silent;
+  assert.match(dev.output(), /^PostgreSQL ended by itself: stopping everything$/m);
+  const log = join(place.folder, "postgres", "log");
+  const texts = (await Array.fromAsync(Deno.readDir(log))).map(({ name }) =>
+    Deno.readTextFile(join(log, name))
+  );
+  assert.match(
+    (await Promise.all(texts)).join(),
+    /was not properly shut down[^]*database system is shut down/,
+  );
   await assertGone(place, 0);
 });
 
