@@ -25,6 +25,8 @@ export interface DrillResult extends Verdict {
   /** Longest time from the closing dot to the 250. */
   readonly slowestSeconds: number;
   readonly errors: Readonly<Record<string, number>>;
+  /** By how much the quota's count differs from the messages that were taken. */
+  readonly miscounted: number;
   readonly passed: boolean;
 }
 
@@ -52,6 +54,7 @@ export async function runDrill(
   await stage.settled(options.graceMs);
   const settledSeconds = seconds(performance.now() - ended);
   const verdict = await stage.verdict(load);
+  const miscounted = await quotaError(stage);
   const workerKills = disturbances.reduce((sum, disturbance) => sum + disturbance.workerKills, 0);
   const allowedDuplicates = callsAtATime * workerKills;
   return {
@@ -64,9 +67,18 @@ export async function runDrill(
     settledSeconds,
     slowestSeconds: seconds(report.dataTo250.max),
     errors: report.errors,
-    passed: verdict.acked === messages && verdict.lost === 0 && verdict.invented === 0 &&
+    miscounted,
+    passed: verdict.acked === messages && verdict.lost === 0 && verdict.invented === 0 && miscounted === 0 &&
       verdict.duplicates <= allowedDuplicates,
   };
+}
+
+async function quotaError({ query }: Stage): Promise<number> {
+  const [row] = await query(
+    `select (select coalesce(sum(messages), 0) from usage)
+      - (select count(*) from messages where status <> 'enqueue_failed') as difference`,
+  );
+  return Number(row?.["difference"]);
 }
 
 /** Resolves when so many messages are acknowledged or the load has ended; throws when a service is gone meanwhile. */

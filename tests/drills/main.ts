@@ -18,6 +18,7 @@ const { values, positionals } = parseArgs({
     recipients: { type: "string", default: "2" },
     sessions: { type: "string", default: "20" },
     last: { type: "string", default: "31" },
+    queue: { type: "string" },
   },
 });
 const options: DrillOptions = {
@@ -44,7 +45,9 @@ for (const name of names) {
 async function drill(name: string): Promise<void> {
   if (name === backlogName) return tell(await backlogFlush(Number(values.backlog), options));
   const disturbance = disturbanceOf(name);
-  await withStage(disturbance, async (stage) => {
+  // What has nothing to do with the queue can be tried with either.
+  const queue = values.queue === "redis" || values.queue === "postgres" ? values.queue : disturbance.queue;
+  await withStage({ ...disturbance, queue }, async (stage) => {
     tell(await runDrill(stage, [disturbance], options));
   });
 }
