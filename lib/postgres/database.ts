@@ -19,8 +19,8 @@ export interface DatabaseOptions {
   readonly applicationName?: string;
   /** Told of errors on connections nobody is using. */
   readonly onIdleError?: (error: Error) => void;
-  /** Told of every statement's time in seconds and whether it failed. */
-  readonly onStatement?: (seconds: number, failed: boolean) => void;
+  /** Told of every statement's label and time in seconds, and whether it failed. */
+  readonly onStatement?: (label: string, seconds: number, failed: boolean) => void;
 }
 
 /** A pool of connections to PostgreSQL as one role. */
@@ -52,7 +52,10 @@ export function openDatabase(options: DatabaseOptions): Database {
   pool.on("error", (error) => options.onIdleError?.(error));
   // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
   pool.on("connect", (client) => client.on("error", noteNothing));
-  const system = timed(options, (statement, values) => pool.query({ ...statement, values })) as SystemSql;
+  const system = timed(
+    options,
+    (statement, values) => pool.query({ name: statement.name, text: statement.text, values }),
+  ) as SystemSql;
   return {
     system,
     transaction: (work) => inTransaction(pool, options, undefined, (sql) => work(sql as SystemSql)),
@@ -103,13 +106,14 @@ type Run = (
 function timed(options: DatabaseOptions, run: Run): Sql {
   return async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
     const start = performance.now();
+    const statement = statementOf(template);
     let failed = true;
     try {
-      const result = await run(statementOf(template), [...values]);
+      const result = await run(statement, [...values]);
       failed = false;
       return result.rows.map(camelRow) as unknown as readonly Row[];
     } finally {
-      options.onStatement?.((performance.now() - start) / 1000, failed);
+      options.onStatement?.(statement.label, (performance.now() - start) / 1000, failed);
     }
   };
 }
@@ -134,7 +138,12 @@ async function inTransaction<T>(
     opened.catch(noteNothing);
     let result: T;
     try {
-      result = await work(timed(options, (statement, values) => client.query({ ...statement, values })));
+      result = await work(
+        timed(
+          options,
+          (statement, values) => client.query({ name: statement.name, text: statement.text, values }),
+        ),
+      );
       await opened;
     } catch (error) {
       await client.query("rollback").catch((failure: Error) => broken = failure);

@@ -11,6 +11,8 @@ export type SystemSql = Sql & { readonly [scope]: "system" };
 export interface Statement {
   readonly name: string;
   readonly text: string;
+  /** What it does to which table first, e.g. `update messages`; labels metrics. */
+  readonly label: string;
 }
 
 const statements = new WeakMap<TemplateStringsArray, Statement>();
@@ -21,9 +23,16 @@ export function statementOf(template: TemplateStringsArray): Statement {
   const known = statements.get(template);
   if (known) return known;
   const text = template.reduce((before, part, index) => `${before}$${index}${part}`);
-  const statement = { name: `s${++named}`, text };
+  const statement = { name: `s${++named}`, text, label: labelOf(text) };
   statements.set(template, statement);
   return statement;
+}
+
+function labelOf(text: string): string {
+  const write = /\b(insert into|update|delete from)\s+([a-z_]+)/.exec(text);
+  if (write) return `${write[1]?.split(" ")[0]} ${write[2]}`;
+  const read = /\bfrom\s+(?!unnest|jsonb_|\()([a-z_]+)/.exec(text);
+  return read ? `select ${read[1]}` : "select";
 }
 
 const camelNames = new Map<string, string>();

@@ -1,11 +1,11 @@
 import { operationsPort } from "../../lib/config/checks.ts";
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
-import { openDatabase } from "../../lib/postgres/database.ts";
 import { stopSignal } from "../../lib/stop_signal.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
 import { createMetrics } from "../../lib/telemetry/metrics.ts";
 import { metricsReaders, opsHandler, type Readiness, serveOps } from "../../lib/telemetry/ops.ts";
+import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { watchProcess } from "../../lib/telemetry/process_metrics.ts";
 import { version } from "../../lib/version.ts";
 import { hashPassword } from "../../lib/users/password.ts";
@@ -14,7 +14,7 @@ import { createApp } from "./app.ts";
 import { serveApp } from "./serve_app.ts";
 
 const { config, warnings } = configOfProcess("api-server");
-const { instance, api, admin, database: db } = config;
+const { instance, api, admin } = config;
 const development = config.environment === "development";
 const output = config.logging.output === "file" ? "file" : "stdout";
 await using log = await openLog({ ...config.logging, output, service: "api-server", instance });
@@ -29,23 +29,8 @@ const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) 
 
 const metrics = createMetrics({ instance, onCollectError: onFault });
 using _watch = watchProcess(metrics, { service: "api-server", version });
-await using administrators = openDatabase({
-  url: db.url.reveal(),
-  role: "smtp_proxy_admin",
-  poolMax: db.poolMax,
-  connectTimeoutMs: db.connectTimeout,
-  applicationName: "api-server",
-  onIdleError: (error) => log.warn("database connection lost", { error }),
-  onStatement: (seconds, failed) => {
-    metrics.database.queryDuration.observe({ query: "any" }, seconds);
-    if (failed) metrics.database.errors.add({ query: "any" });
-  },
-});
-metrics.onScrape(() => {
-  const { active, idle } = administrators.connections();
-  metrics.database.active.set(active);
-  metrics.database.idle.set(idle);
-});
+const watch = { service: "api-server", role: "smtp_proxy_admin", log, metrics };
+await using administrators = openWatchedDatabase(config.database, watch);
 
 let prepared = false;
 const operations = { metrics, ready, onFault };

@@ -1,7 +1,8 @@
 import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
-import { type Database, openDatabase } from "../../lib/postgres/database.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -41,7 +42,14 @@ const longestBlockMs = 1000;
 export async function openWorker(config: Config, around: Surroundings): Promise<RunningWorker | undefined> {
   await using opened = new AsyncDisposableStack();
   const { log, metrics, signal } = around;
-  const database = opened.use(openWorkerDatabase(config, around));
+  const database = opened.use(
+    openWatchedDatabase(config.database, {
+      service: "queue-worker",
+      role: "smtp_proxy_worker",
+      log,
+      metrics,
+    }),
+  );
   const development = config.environment === "development";
   if (!await awaitSchema(database, { development, log, signal })) return undefined;
   await ensurePartitions(database.system);
@@ -104,19 +112,4 @@ async function drain(worker: Worker, crew: OpenedCrew, timeoutMs: number, log: L
 async function whatIsDown(database: Database, queue: Queue): Promise<readonly string[]> {
   const asked = await Promise.allSettled([database.system`select 1`, queue.ping()]);
   return ["database", "queue"].filter((_, index) => asked[index]?.status === "rejected");
-}
-
-function openWorkerDatabase(config: Config, { log, metrics }: Surroundings): Database {
-  return openDatabase({
-    url: config.database.url.reveal(),
-    role: "smtp_proxy_worker",
-    poolMax: config.database.poolMax,
-    connectTimeoutMs: config.database.connectTimeout,
-    applicationName: "queue-worker",
-    onIdleError: (error) => log.warn("database connection lost", { error }),
-    onStatement: (seconds, failed) => {
-      metrics.database.queryDuration.observe({ query: "any" }, seconds);
-      if (failed) metrics.database.errors.add({ query: "any" });
-    },
-  });
 }

@@ -1,7 +1,8 @@
 import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
-import { type Database, openDatabase } from "../../lib/postgres/database.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { RoomyStore } from "../../lib/store/local_store.ts";
@@ -41,7 +42,9 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
   await using opened = new AsyncDisposableStack();
   const { log, metrics } = around;
   const { smtp, storage } = config;
-  const database = opened.use(openIntakeDatabase(config, around));
+  const database = opened.use(
+    openWatchedDatabase(config.database, { service: "smtp-server", role: "smtp_proxy_intake", log, metrics }),
+  );
   const development = config.environment === "development";
   if (!await awaitSchema(database, { development, log, signal: around.signal })) return undefined;
   await ensurePartitions(database.system);
@@ -110,27 +113,6 @@ async function refuseWhenFull(store: Pick<RoomyStore, "checkRoom">): Promise<voi
   } catch (error) {
     if (error instanceof Refusal) throw error;
   }
-}
-
-function openIntakeDatabase(config: Config, { log, metrics }: Surroundings): Database {
-  const database = openDatabase({
-    url: config.database.url.reveal(),
-    role: "smtp_proxy_intake",
-    poolMax: config.database.poolMax,
-    connectTimeoutMs: config.database.connectTimeout,
-    applicationName: "smtp-server",
-    onIdleError: (error) => log.warn("database connection lost", { error }),
-    onStatement: (seconds, failed) => {
-      metrics.database.queryDuration.observe({ query: "any" }, seconds);
-      if (failed) metrics.database.errors.add({ query: "any" });
-    },
-  });
-  metrics.onScrape(() => {
-    const { active, idle } = database.connections();
-    metrics.database.active.set(active);
-    metrics.database.idle.set(idle);
-  });
-  return database;
 }
 
 function tellQueue(log: Log, isDown: boolean): void {
