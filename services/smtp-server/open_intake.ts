@@ -4,8 +4,6 @@ import { awaitSchema } from "../../lib/postgres/await_schema.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
-import { Refusal } from "../../lib/refusal.ts";
-import type { RoomyStore } from "../../lib/store/local_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import { openSpool } from "../../lib/store/spool.ts";
@@ -18,7 +16,7 @@ import type { Intake } from "./intake.ts";
 import { QueueGate } from "./queue_gate.ts";
 import { recordMessage } from "./record_message.ts";
 import { Resubmissions } from "./resubmissions.ts";
-import { storeBody } from "./store_body.ts";
+import { refuseWhenFull, storeBody } from "./store_body.ts";
 
 /** The process's surroundings. */
 export interface Surroundings {
@@ -104,15 +102,6 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     whatIsDown: () => whatIsDown({ database, store, gate }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
-}
-
-/** A store that cannot be reached may still be replaced by the row, once the body is there (ruling 3.7). */
-async function refuseWhenFull(store: Pick<RoomyStore, "checkRoom">): Promise<void> {
-  try {
-    await store.checkRoom();
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-  }
 }
 
 function tellQueue(log: Log, isDown: boolean): void {

@@ -40,6 +40,18 @@ export function storeBody(options: StoreBodyOptions): StoreBody {
   };
 }
 
+/**
+ * Throws Refusal("body_store_full") before a body begins to arrive. A store that cannot be reached is nobody's reason
+ * to be refused then: the row may take its place (ruling 3.7).
+ */
+export async function refuseWhenFull(store: { checkRoom(): Promise<void> }): Promise<void> {
+  try {
+    await store.checkRoom();
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+  }
+}
+
 function labelOf(submission: Submission) {
   return {
     id: submission.id,
