@@ -40,6 +40,8 @@ export class Input extends EventEmitter {
   isClosed = false;
   #chunk: Uint8Array = nothing;
   #at = 0;
+  /** The chunk is all content of a message that goes on: once it has been taken nobody looks at it again. */
+  #isMessageOnly = false;
   #waitingChunks: Uint8Array[] = [];
   #waitingBytes = 0;
   #line: Uint8Array = nothing;
@@ -89,7 +91,8 @@ export class Input extends EventEmitter {
   /** Part of the stream interface. */
   write(chunk: Uint8Array): true {
     if (this.isClosed) return true;
-    this.#waitingChunks.push(chunk);
+    // A Buffer's slice() is no copy: what is kept of a chunk would go with the chunk's memory.
+    this.#waitingChunks.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
     this.#waitingBytes += chunk.length;
     this.#run();
     const { bytes, chunks } = mostWaiting;
@@ -125,6 +128,8 @@ export class Input extends EventEmitter {
   #nextChunk(): boolean {
     while (this.#at >= this.#chunk.length) {
       const next = this.#waitingChunks.shift();
+      if (this.#isMessageOnly) giveBack(this.#chunk);
+      this.#isMessageOnly = false;
       this.#chunk = next ?? nothing;
       this.#at = 0;
       if (next === undefined) return false;
@@ -147,6 +152,7 @@ export class Input extends EventEmitter {
       this.#work((done) => this.#host.dataEnded(done));
       return;
     }
+    this.#isMessageOnly = from === 0;
     const taken = this.#at - from;
     this.#takenAtOnce += taken;
     const gatherMs = this.#pace.after(taken, performance.now());
@@ -208,6 +214,11 @@ export class Input extends EventEmitter {
   }
 }
 const nothing = new Uint8Array(0);
+
+/** Frees a chunk's memory now: a collector that waits for garbage lets megabytes of it wait for each sender. */
+function giveBack({ buffer, length }: Uint8Array): void {
+  if (length >= 4096 && length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
 
 function isControl(byte: number): boolean {
   return byte < 32 || byte === 127;
