@@ -2,6 +2,7 @@ import type { CallId, GroupId, MessageId, ProviderId, RecipientId, UserId } from
 import type { SystemSql } from "../postgres/sql.ts";
 import { spanOf } from "./id_span.ts";
 import type { Message, Recipient, StorageRef } from "./message.ts";
+import { forgetRings } from "./orphans_table.ts";
 
 /** A message in this process's hands, until the number is no longer the row's (ruling 3.5). */
 export interface Claim {
@@ -260,6 +261,7 @@ export async function succeedWorker(
     where status = 'processing' and starts_with(claimed_by, ${`${name}/`})
       and claimed_by <> ${holderOf(name, incarnation)}
     returning id`;
+  await forgetRings(sql);
   return freed.length;
 }
 

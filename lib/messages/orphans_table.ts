@@ -61,6 +61,21 @@ export async function takeExpiredClaims(
   return rows.map((row) => ({ id: row.id, group: row.groupId, reason: "claim_expired" }));
 }
 
+/**
+ * Forgets when messages were rung that nobody works on: their doorbells may have been lost again, with the worker or
+ * the queue that had them, and they must not wait for their gap to end.
+ */
+export async function forgetRings(sql: SystemSql): Promise<void> {
+  await sql`
+    with rung as materialized (
+      select id from messages where status = 'processing' and ring_after is not null
+      union all select id from messages where status = 'queued' and ring_after is not null
+    ), free as materialized (
+      select m.id from messages m join rung r on r.id = m.id where m.ring_after is not null for update of m skip locked
+    )
+    update messages m set ring_after = null, rings = 0 from free where m.id = free.id`;
+}
+
 /** An unfinished message, for ringing everything again after a queue lost its contents. */
 export interface Unfinished {
   readonly id: MessageId;

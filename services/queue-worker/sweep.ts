@@ -1,4 +1,5 @@
 import {
+  forgetRings,
   type Orphan,
   readEpoch,
   recordEpoch,
@@ -121,6 +122,7 @@ export class Sweeper implements AsyncDisposable {
     });
     // Rung in part: the next round begins anew, and a doorbell that rings twice does no harm.
     if (count === undefined) return;
+    await forgetRings(database.system);
     await recordEpoch(database.system, epoch);
     this.#rungAll = { fromMs, toMs: Date.now() };
     log.info("queue rung anew", { epoch, count });

@@ -68,6 +68,18 @@ Deno.test("Sweeper rings everything that waits when the queue has lost its conte
   assert.notEqual(await readEpoch(room.database.system), before);
 });
 
+Deno.test("Sweeper rings again at once what it had rung before the queue lost its contents", async () => {
+  await using room = await DeliveryRoom.open();
+  const id = await room.submit();
+  await room.owner.query(
+    `update messages set status = 'processing', claim = 1, claimed_by = 'gone/1',
+      claimed_until = now() - interval '1 s', rings = 1, ring_after = now() + interval '5 min' where id = $1`,
+    [id],
+  );
+  await using _sweeper = sweeper(room);
+  await heard(room, [id]);
+});
+
 Deno.test("Sweeper takes no doorbell for lost that waits where everything was rung anew", async () => {
   await using room = await DeliveryRoom.open();
   const ids = await Promise.all(Array.from({ length: 5 }, () => room.submit()));

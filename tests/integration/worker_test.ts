@@ -159,6 +159,18 @@ Deno.test("succeedWorker() also ends claims of a process that was gone before it
   assert.deepEqual(ended.map((row) => row["claimed_by"]).sort(), holders.slice(0, 2).sort());
 });
 
+Deno.test("succeedWorker() lets what was rung for the process before be rung again at once", async () => {
+  await using room = await DeliveryRoom.open();
+  const sql = room.database.system;
+  const [first, own] = [crypto.randomUUID(), crypto.randomUUID()];
+  await room.owner.query("insert into workers (name, incarnation) values ('host:1', $1)", [first]);
+  await room.submit();
+  await room.owner.run("update messages set rings = 3, ring_after = now() + interval '20 min'");
+  assert.equal(await succeedWorker(sql, "host:1", first, own), 0);
+  const rows = await room.owner.query("select rings, ring_after from messages", []);
+  assert.deepEqual(rows, [{ rings: 0, "ring_after": null }]);
+});
+
 Deno.test("Presence ends the claims of the process that had the name before, once that has gone silent", async () => {
   await using room = await DeliveryRoom.open();
   const sql = room.database.system;
