@@ -24,8 +24,6 @@ const CR = 13;
 const longestLine = 12_600;
 /** Commands worked off before other connections get their turn. */
 const commandsAtOnce = 50;
-/** Bytes of a message taken before other connections get their turn. */
-const bytesAtOnce = 131_072;
 /** What may wait unread while a command or a disk is waited for: so we see a client leave that waits as it should. */
 const mostWaiting = { bytes: 16_384, chunks: 16 } as const;
 
@@ -50,7 +48,6 @@ export class Input extends EventEmitter {
   #isRunning = false;
   #hasEnded = false;
   #pace = new Pace();
-  #takenAtOnce = 0;
   #heldMs = 0;
   #isHolding = false;
   #commands = 0;
@@ -153,19 +150,15 @@ export class Input extends EventEmitter {
       return;
     }
     this.#isMessageOnly = from === 0;
-    const taken = this.#at - from;
-    this.#takenAtOnce += taken;
-    const gatherMs = this.#pace.after(taken, performance.now());
+    const leaveMs = this.#pace.after(this.#at - from, performance.now());
     if (wait !== undefined) this.#hold(wait);
-    else if (gatherMs > 0) this.#leave((done) => void setTimeout(done, gatherMs));
-    else if (this.#takenAtOnce >= bytesAtOnce) this.#leave((done) => void setTimeout(done, 1));
+    else if (leaveMs > 0) this.#leave(leaveMs);
   }
 
   /** Reads nothing more for now: what comes gathers in the kernel, and other connections have their turn. */
-  #leave(until: (done: () => void) => void): void {
-    this.#takenAtOnce = 0;
+  #leave(ms: number): void {
     this.#tap.close();
-    this.#work(until);
+    this.#work((done) => void setTimeout(done, ms));
   }
 
   #hold(wait: Promise<void>): void {
