@@ -72,14 +72,14 @@ class PostgresQueue implements Queue {
   async reserve(
     max: number,
     waitMs: number,
-    skip: ReadonlySet<GroupId> = new Set(),
+    skip?: ReadonlySet<GroupId>,
     signal?: AbortSignal,
   ): Promise<readonly Lease[]> {
     const until = performance.now() + waitMs;
     while (!this.#closing.signal.aborted && !signal?.aborted) {
       const rings = this.#rings;
       try {
-        const leases = await this.#take(Math.min(max, maxTaken), skip);
+        const leases = await this.#take(Math.min(max, maxTaken), skip ?? new Set());
         const left = until - performance.now();
         if (leases.length > 0) return leases;
         if (left <= 0) break;

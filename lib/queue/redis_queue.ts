@@ -99,14 +99,14 @@ class RedisQueue implements Queue {
   async reserve(
     max: number,
     waitMs: number,
-    skip: ReadonlySet<GroupId> = new Set(),
+    skip?: ReadonlySet<GroupId>,
     signal?: AbortSignal,
   ): Promise<readonly Lease[]> {
     const until = performance.now() + waitMs;
     while (!this.#closing.signal.aborted && !signal?.aborted) {
       const left = until - performance.now();
       try {
-        const { leases, more, bell, dueMs } = await this.#take(Math.min(max, maxTaken), skip);
+        const { leases, more, bell, dueMs } = await this.#take(Math.min(max, maxTaken), skip ?? new Set());
         if (leases.length > 0) return leases;
         if (more) continue;
         if (left <= 0) break;
