@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import type { Certificate } from "./listener.ts";
+import type { Certificate } from "./listener_options.ts";
 
 /** The certificate of two PEM files; throws when one of them cannot be read or does not look like PEM. */
 export async function loadCertificate(certFile: string, keyFile: string): Promise<Certificate> {

@@ -1,11 +1,18 @@
 import { SMTPServer } from "smtp-server";
-import type { ListenerOptions, TlsMode } from "./listener.ts";
+import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
+import type { ListenerOptions, TlsMode } from "./listener_options.ts";
+
+/** What `libraryServer` makes. */
+export type LibraryServer = SMTPServer;
+
+/** The library's connection, to be overridden: its command phase serves ours. */
+export class LibraryConnection extends SMTPConnection {}
 
 /** The library's server for one port: it listens to nothing, it lends its options and its TLS to our connections. */
 export function libraryServer(
   tls: TlsMode,
   { certificate, session, limits, log }: ListenerOptions,
-): SMTPServer {
+): LibraryServer {
   if (tls !== "none" && certificate === undefined) {
     throw new Error(`Cannot listen with TLS: no certificate is given`);
   }

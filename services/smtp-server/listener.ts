@@ -1,46 +1,14 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import type { SMTPServer } from "smtp-server";
-import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
-import type { Cidr } from "../../lib/network/cidr.ts";
-import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { type ConnectionLimits, Conversation, type Wire } from "./conversation.ts";
 import { type Front, openFront, type Origin, SocketCounter } from "./front.ts";
 import { Input } from "./input.ts";
 import type { Observer } from "./intake.ts";
-import { libraryServer } from "./library_server.ts";
+import { LibraryConnection, type LibraryServer, libraryServer } from "./library_server.ts";
+import type { Certificate, ListenerOptions, PortOptions, TlsMode } from "./listener_options.ts";
 import { correctedReply } from "./replies.ts";
-import { type Client, Session, type SessionParts } from "./session.ts";
+import { type Client, Session } from "./session.ts";
 import { Tap } from "./tap.ts";
-
-/** How a port is protected: STARTTLS on demand (and before AUTH), TLS from the first byte, or not at all. */
-export type TlsMode = "starttls" | "implicit" | "none";
-
-/** A port to listen on; 0 takes any that is free. */
-export interface PortOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly tls: TlsMode;
-}
-
-/** PEM texts. */
-export interface Certificate {
-  readonly key: string;
-  readonly cert: string;
-}
-
-/** Everything the listener needs; no part of the configuration as such. */
-export interface ListenerOptions {
-  readonly ports: readonly PortOptions[];
-  /** Needed by every port that is not `none`. */
-  readonly certificate?: Certificate;
-  readonly session: SessionParts;
-  readonly limits: ConnectionLimits;
-  readonly trustedProxies: readonly Cidr[];
-  readonly reusePort?: boolean;
-  readonly observer: Observer;
-  readonly log: Log;
-}
 
 /** The open ports and their sessions. */
 export interface Listener extends AsyncDisposable {
@@ -88,7 +56,7 @@ class Hall {
   readonly connections = new Set<Connection>();
   /** Work that goes on after its connection, such as removing a spool file. */
   readonly pending = new Set<Promise<void>>();
-  readonly #servers: SMTPServer[] = [];
+  readonly #servers: LibraryServer[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
   isStopping = false;
   #emptied: (() => void) | undefined;
@@ -176,7 +144,7 @@ const notImplemented: ReadonlySet<string> = new Set(
 const drainMs = 20;
 
 /** One client's connection: the library's command phase, our replies, our data phase. */
-class Connection extends SMTPConnection implements Wire {
+class Connection extends LibraryConnection implements Wire {
   readonly #hall: Hall;
   readonly #tls: TlsMode;
   readonly #session: Session;
@@ -188,7 +156,7 @@ class Connection extends SMTPConnection implements Wire {
   #hasLeft = false;
 
   constructor(
-    server: SMTPServer,
+    server: LibraryServer,
     socket: Socket,
     origin: Origin,
     tls: TlsMode,
@@ -271,7 +239,7 @@ class Connection extends SMTPConnection implements Wire {
     else this.#conversation.watch(now);
   }
 
-  override _createParser(): ReturnType<SMTPConnection["_createParser"]> {
+  override _createParser(): ReturnType<LibraryConnection["_createParser"]> {
     const input = new Input({
       command: (line, done) => this._onCommand(Buffer.from(line.buffer, line.byteOffset, line.length), done),
       dataEnded: (done) => this.#conversation.dataEnded(done),
@@ -282,7 +250,7 @@ class Connection extends SMTPConnection implements Wire {
       idle: () => this.#conversation.flush(),
       ended: () => this.#conversation.close(),
     }, { open: () => this.#tap.open(), close: () => this.#tap.close() });
-    return input as unknown as ReturnType<SMTPConnection["_createParser"]>;
+    return input as unknown as ReturnType<LibraryConnection["_createParser"]>;
   }
 
   override _sendGreeting(): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
-import type { TlsMode } from "../../services/smtp-server/listener.ts";
+import type { TlsMode } from "../../services/smtp-server/listener_options.ts";
 import { openStage, type Stage, type Wire } from "../support/smtp_wire.ts";
 
 const piece = new Uint8Array(65_536).fill(120);

@@ -7,12 +7,8 @@ import type { Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { Body } from "../../lib/store/body.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
-import {
-  type Listener,
-  type ListenerOptions,
-  openListener,
-  type TlsMode,
-} from "../../services/smtp-server/listener.ts";
+import { type Listener, openListener } from "../../services/smtp-server/listener.ts";
+import type { ListenerOptions, TlsMode } from "../../services/smtp-server/listener_options.ts";
 import type { AccountPolicy, Gate, Identity, Intake, Observer } from "../../services/smtp-server/intake.ts";
 
 /** One message as the intake was given it. */
