@@ -81,7 +81,8 @@ export function postpone(
 function again(afterMs: number | undefined, trial: Trial, terms: Terms, random: () => number): Judgement {
   const scheduled = terms.retryDelaysMs[trial.attempt - 1];
   if (scheduled === undefined) return { status: "failed", code: "exhausted" };
-  const delayMs = jittered(named(afterMs) ?? scheduled, random);
+  // A server may ask for more patience than the schedule has, not for all attempts within seconds.
+  const delayMs = jittered(Math.max(named(afterMs) ?? 0, scheduled), random);
   return { status: "pending", delayMs, attemptSpent: true };
 }
 
