@@ -88,6 +88,8 @@ class ListReader {
 
   next(): string {
     let bare = "";
+    // Some readers show the address that stands before the angle brackets instead of the one in them.
+    let hasBareAt = false;
     let angled: string | undefined;
     while (this.#at < this.#text.length) {
       const character = this.#text.charAt(this.#at);
@@ -110,12 +112,13 @@ class ListReader {
         if (string === undefined || angled !== undefined) return "broken";
         bare += string;
       } else if (character === "<") {
-        angled = angled === undefined ? this.#angled() : undefined;
+        angled = angled === undefined && !hasBareAt ? this.#angled() : undefined;
         if (angled === undefined) return "broken";
       } else if (character === ">" || character === ";") {
         return "broken";
       } else {
         if (angled !== undefined && character.trim() !== "") return "broken";
+        hasBareAt ||= character === "@";
         bare += character;
         this.#at++;
       }

@@ -76,13 +76,15 @@ Deno.test("parseAddressList() reads what RFC 5322 allows", () => {
   assert.deepEqual(list("<@r.test:a@x.test>"), ["a@x.test"]);
   assert.deepEqual(list('"a b"@x.test'), ['"a b"@x.test']);
   assert.deepEqual(list("=?utf-8?q?=3Ce=40evil=2Etest=3E?= <a@x.test>"), ["a@x.test"]);
-  assert.deepEqual(list("a@evil.test <a@x.test>"), ["a@x.test"]);
+  assert.deepEqual(list('"a@evil.test" <a@x.test>'), ["a@x.test"]);
   assert.deepEqual(list("Anna Ä <a@ä.test>"), ["a@xn--4ca.test"]);
 });
 
 Deno.test("parseAddressList() refuses what two readers would read differently", () => {
   const bad = [
     "<a@x.test> b@evil.test",
+    "a@evil.test <a@x.test>",
+    "b@y.test, Team: a @ evil.test (x) <a@x.test>;",
     "<a@x.test><b@evil.test>",
     "a@x.test>",
     "<a@x.test",
