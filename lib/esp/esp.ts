@@ -39,8 +39,10 @@ export interface EspIo {
   readonly now: () => Date;
   /** Resolves and checks a tenant-supplied host (ruling 3.14); throws when it may not be called. */
   readonly guard: (host: string, port: number) => Promise<GuardedAddress>;
-  /** Longest time for one whole call. */
+  /** Longest time for one whole call, but for the answer to a message that was handed over. */
   readonly callTimeoutMs: number;
+  /** How much longer that answer may take: without it nobody knows whether the message was sent. */
+  readonly answerTimeoutMs: number;
   /** Where `stdout` writes; only in `development` does it show the text of a mail. */
   readonly print: (text: string) => void;
   readonly showText: boolean;

@@ -84,7 +84,8 @@ class SmtpRelay implements Esp {
   }
 
   async deliver(parcel: Parcel, signal: AbortSignal): Promise<CallReport> {
-    const bounds = { deadline: performance.now() + this.#io.callTimeoutMs, signal };
+    const deadline = performance.now() + this.#io.callTimeoutMs;
+    const bounds = { deadline, answerDeadline: deadline + this.#io.answerTimeoutMs, signal };
     const report = new Report();
     try {
       const message = await readBody(parcel, this.#dropped);

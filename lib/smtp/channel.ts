@@ -9,6 +9,8 @@ import type { Reply } from "./reply.ts";
 /** How far one call may go: its latest moment by `performance.now()` and who may end it early. */
 export interface CallBounds {
   readonly deadline: number;
+  /** Latest moment for the answer to a whole message where that is later: giving up then risks sending it twice. */
+  readonly answerDeadline?: number;
   readonly signal: AbortSignal;
 }
 

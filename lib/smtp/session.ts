@@ -39,8 +39,17 @@ export interface Session {
   readonly extensions: ReadonlyMap<string, string>;
 }
 
-/** Longest waits for the steps of one connection, in milliseconds; the call's own deadline cuts them short. */
-export const stepLimits = { connect: 10_000, greeting: 20_000, tls: 10_000, command: 20_000 } as const;
+/**
+ * Longest waits for the steps of one connection, in milliseconds; the call's own deadline cuts them short. The answer
+ * to a message may take ten minutes (RFC 5321 section 4.5.3.2.6).
+ */
+export const stepLimits = {
+  connect: 10_000,
+  greeting: 20_000,
+  tls: 10_000,
+  command: 20_000,
+  answer: 600_000,
+} as const;
 
 /** Connects, greets, encrypts and authenticates as the target asks; throws `SmtpFailure`. */
 export async function openSession(target: SmtpTarget, bounds: CallBounds): Promise<Session> {

@@ -118,7 +118,10 @@ async function sendBody(
     progress.isDotWritten = !channel.isDead;
     channel.write(message.wire);
   }
-  const answer = await channel.reply(Infinity, bounds);
+  const answer = await channel.reply(stepLimits.answer, {
+    ...bounds,
+    deadline: Math.max(bounds.deadline, bounds.answerDeadline ?? 0),
+  });
   progress.answer = answer;
   if (answer.code === 421) channel.destroy();
 }
@@ -137,7 +140,8 @@ async function writePieces(
         return false;
       }
       progress.isDotWritten = piece.isLast && !channel.isDead;
-      if (!channel.write(piece.bytes)) await channel.drained(bounds);
+      // After the last dot only the answer is waited for.
+      if (!channel.write(piece.bytes) && !piece.isLast) await channel.drained(bounds);
       if (channel.isDead) break;
     }
   } catch (error) {

@@ -4,6 +4,7 @@ import { type CallId, newId, type RecipientId } from "../../lib/ids.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
 import type { CallEnd } from "../../lib/messages/outcomes_table.ts";
 import type { Body } from "../../lib/store/body.ts";
+import type { DeliveryTerms } from "./crew.ts";
 import { type Delivery, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import type { OpenProvider } from "./open_providers.ts";
@@ -101,7 +102,7 @@ async function handBack(
 /** The port promises a report whatever happens; a call of which nobody knows the end is `unknown`. */
 async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Promise<CallReport> {
   const { crew, signal } = delivery;
-  const limitMs = crew.terms.callTimeoutMs + graceMs;
+  const limitMs = reportLimitMs(crew.terms);
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`No report after ${limitMs} ms`)), limitMs);
   try {
@@ -114,6 +115,13 @@ async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Prom
     clearTimeout(timer);
   }
 }
+
+/** How long a provider's report is waited for, in milliseconds: longer than any call may take by its own limits. */
+export function reportLimitMs({ callTimeoutMs, answerTimeoutMs }: ReportTerms): number {
+  return callTimeoutMs + answerTimeoutMs + graceMs;
+}
+
+type ReportTerms = Pick<DeliveryTerms, "callTimeoutMs" | "answerTimeoutMs">;
 
 function lostCount(code: string, detail: string): RecipientOutcome {
   return { kind: "unknown", fault: { blame: "provider", code, detail: detail.slice(0, 500) } };

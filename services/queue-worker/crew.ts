@@ -36,6 +36,8 @@ export interface Crew {
 /** The settings that deliveries follow. */
 export interface DeliveryTerms extends Terms {
   readonly callTimeoutMs: number;
+  /** How much longer the answer to a message that was handed over may take. */
+  readonly answerTimeoutMs: number;
   /** Waits before a body that could not be read is read again. */
   readonly bodyDelaysMs: readonly number[];
 }

@@ -25,7 +25,7 @@ export type Verdict =
 
 /** Writes a step down; throws `Interrupted` when the claim is lost. */
 export async function settle(
-  { claim, crew }: Delivery,
+  { claim, crew, signal }: Delivery,
   step: Pick<Settlement, "then"> & Partial<Pick<Settlement, "calls" | "changes" | "error">>,
 ): Promise<Settled> {
   const settled = await crew.records.settle({
@@ -36,7 +36,9 @@ export async function settle(
     ...step,
   }, crew.stopped);
   if (settled !== undefined) return settled;
-  crew.metrics.worker.claimsLost.add();
+  // A loss that the renewal has found is counted already.
+  const isKnown = signal.reason instanceof Interrupted && signal.reason.why === "claim_lost";
+  if (!isKnown) crew.metrics.worker.claimsLost.add();
   throw new Interrupted("claim_lost");
 }
 

@@ -48,6 +48,9 @@ export interface OpenedCrew extends Crew, AsyncDisposable {
 /** What `bodyDelaysMs` is in operation (ruling 1.19). */
 export const bodyDelaysMs = [1000, 2000, 4000] as const;
 
+/** What `answerTimeoutMs` is in operation (RFC 5321 section 4.5.3.2.6). */
+export const answerTimeoutMs = 600_000;
+
 /** Opens everything deliveries share; it renews claims until it is disposed. */
 export function openCrew(options: CrewOptions): OpenedCrew {
   const { database, store, queue, log, metrics, leaseMs, terms } = options;
@@ -116,6 +119,7 @@ export function crewSettings(config: Config, keys: readonly SealingKey[]) {
       development,
     }),
     callTimeoutMs: delivery.callTimeout,
+    answerTimeoutMs,
     print: printLine,
     showText: development,
   };
@@ -127,6 +131,7 @@ export function crewSettings(config: Config, keys: readonly SealingKey[]) {
       retryDelaysMs: delivery.retryDelays,
       maxAgeMs: delivery.maxAge,
       callTimeoutMs: delivery.callTimeout,
+      answerTimeoutMs,
       bodyDelaysMs,
     },
     providers: { findKind, io, keys, withoutProvider: delivery.withoutProvider },

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { Body } from "../../lib/store/body.ts";
 import type { StorageRef } from "../../lib/messages/message.ts";
+import { reportLimitMs } from "../../services/queue-worker/call_provider.ts";
+import { answerTimeoutMs } from "../../services/queue-worker/open_crew.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
 
@@ -80,6 +82,30 @@ Deno.test("KeptClaims renews what is in hand and stops the work whose claim was 
   await delivering;
   assert.equal(await room.statusOf(id), "processing");
   assert.match(await room.metrics.text(), /delivery_claims_lost_total\{[^}]*\} 1/);
+});
+
+Deno.test("deliver() keeps the claim while a relay answers late, until the process stops", async () => {
+  await using sink = await SmtpSink.open({ script: ({ at }) => at === "dot" ? { hang: true } : undefined });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew({ leaseMs: 900, terms: { callTimeoutMs: 300 } });
+  const id = await room.submit();
+  const delivering = room.deliver(id, crew);
+  await until(() => Promise.resolve(sink.steps.some(({ at }) => at === "dot")));
+  for (let renewals = 0; renewals < 4; renewals++) {
+    const [, before] = await leaseOf(room, id);
+    await until(async () => (await leaseOf(room, id))[1] !== before);
+  }
+  assert.equal(await room.statusOf(id), "processing");
+  crew.drain();
+  crew.stop();
+  await delivering;
+  assert.equal(sink.mails.length, 0);
+});
+
+Deno.test("reportLimitMs() outlasts a call and ten minutes for the answer to its message", () => {
+  assert.equal(answerTimeoutMs, 10 * 60_000);
+  assert.ok(reportLimitMs({ callTimeoutMs: 30_000, answerTimeoutMs }) > 30_000 + answerTimeoutMs);
 });
 
 Deno.test("Records.claim() claims again at once what this process does not know it holds", async () => {

@@ -13,7 +13,12 @@ import type { MessageStore } from "../../lib/store/message_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { createMetrics, type Metrics } from "../../lib/telemetry/metrics.ts";
 import { deliver } from "../../services/queue-worker/deliver.ts";
-import { type CrewOptions, openCrew, type OpenedCrew } from "../../services/queue-worker/open_crew.ts";
+import {
+  answerTimeoutMs,
+  type CrewOptions,
+  openCrew,
+  type OpenedCrew,
+} from "../../services/queue-worker/open_crew.ts";
 import { type MemoryLog, memoryLog } from "./memory_log.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { makeAccount, submissionOf, type TestAccount } from "./submissions.ts";
@@ -103,6 +108,7 @@ export class DeliveryRoom implements AsyncDisposable {
         retryDelaysMs: [30_000, 60_000, 120_000, 300_000, 900_000],
         maxAgeMs: 72 * 3_600_000,
         callTimeoutMs: 5000,
+        answerTimeoutMs,
         bodyDelaysMs: [1, 1, 1],
         ...options.terms,
       },
@@ -115,6 +121,7 @@ export class DeliveryRoom implements AsyncDisposable {
           now: () => new Date(),
           guard: createGuard({ allowedNetworks: [], allowedPorts: [], development: true }),
           callTimeoutMs: options.terms?.callTimeoutMs ?? 5000,
+          answerTimeoutMs: options.terms?.answerTimeoutMs ?? answerTimeoutMs,
           print: (text) => this.printed.push(text),
           showText: false,
         },
