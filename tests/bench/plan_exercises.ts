@@ -43,10 +43,16 @@ async function takeMailIn(database: Database, account: TestAccount): Promise<voi
     const hash = submissionHash(submission);
     return { submission, storageRef: "local:x.seg#1+1" as const, ...(hash && { submissionHash: hash }) };
   });
-  await insertMessages(database, items, 3_600_000);
+  const verdicts = await insertMessages(database, items, 3_600_000);
   const ids = items.map((item) => item.submission.id);
   await findStored(database.system, ids);
-  await markEnqueueFailed(database.system, ids);
+  await markEnqueueFailed(
+    database.system,
+    ids.map((message, n) => {
+      const verdict = verdicts[n];
+      return { message, ...(verdict?.kind === "stored" && { attempt: verdict.attempt }) };
+    }),
+  );
   await using queue = openPostgresQueue({ database });
   await queue.push(ids.map((message) => ({ message, group: account.group })));
 }
