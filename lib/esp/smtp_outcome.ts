@@ -109,12 +109,10 @@ function isMissingCredentials(reply: Reply): boolean {
 function isAccountFault(reply: Reply, stage: Stage): boolean {
   const { enhanced = "" } = reply;
   const text = reply.lines.join(" ");
-  if (stage === "mail" && /^5\.7\./.test(enhanced)) return true;
   if (enhanced === "5.1.8" || enhanced === "5.7.60") return true;
-  if (stage === "rcpt") {
-    return /relay(ing)? (access )?(is )?(denied|not (allowed|permitted)|prohibited)/i.test(text);
-  }
-  return /(address|domain|identity|sender)\b.{0,40} (is )?not (been )?verified/i.test(text);
+  // At RCPT the answer is about one recipient: "relaying denied" is said of a single domain too.
+  return stage !== "rcpt" &&
+    /(address|domain|identity|sender)\b.{0,40} (is )?not (been )?verified/i.test(text);
 }
 
 /** Too much at a time: the mail is fine, later is fine (esp.md, TH). */

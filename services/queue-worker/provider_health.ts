@@ -68,9 +68,10 @@ export class ProviderHealth {
   async note(provider: HealthSubject, report: CallReport): Promise<void> {
     const outcomes = [...report.recipients.values()];
     this.#noteBreaker(provider, outcomes);
-    const broken = outcomes.find(needsRepair);
-    if (broken !== undefined && broken.kind === "wait") return await this.#mark(provider, broken.fault);
+    // Whoever takes mail for anybody has an account in order, whatever is said to others.
     const works = outcomes.some((outcome) => outcome.kind === "accepted");
+    const broken = works ? undefined : outcomes.find(needsRepair);
+    if (broken !== undefined && broken.kind === "wait") return await this.#mark(provider, broken.fault);
     if (works && this.#attention.has(provider.id)) {
       await clearAttention(this.#options.sql, provider.id);
       this.#attention.delete(provider.id);

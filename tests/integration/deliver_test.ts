@@ -138,6 +138,26 @@ Deno.test("deliver() marks a relay that refuses the credentials and sends one pr
   }
 });
 
+Deno.test("deliver() marks no relay that takes mail for anybody, whatever it says to the others", async () => {
+  const denials = ["550 5.7.1 Relaying denied", "550 5.1.8 Sender unwelcome here"];
+  await using sink = await SmtpSink.open({
+    script: ({ at, argument }) => {
+      const reply = at === "RCPT"
+        ? denials[["two", "three"].findIndex((name) => argument.includes(name))]
+        : undefined;
+      return reply === undefined ? undefined : { reply };
+    },
+  });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew();
+  const id = await room.submit(["one@example.net", "two@example.net", "three@example.net"]);
+  await room.deliver(id, crew);
+  const states = (await room.recipientsOf(id)).map(({ status }) => status);
+  assert.deepEqual(states, ["accepted", "refused", "pending"]);
+  assert.deepEqual(await room.owner.query("select action from activity_logs", []), []);
+});
+
 Deno.test("deliver() calls a provider no more once five calls in a row have failed by its fault", async () => {
   await using sink = await SmtpSink.open({
     script: always("connect", { reply: "421 4.3.2 Closing", drop: true }),
