@@ -71,7 +71,8 @@ export class Credentials implements Gate {
     const username = givenName.toLowerCase();
     const mark = this.#mark(username, password);
     let account = this.#recall(mark);
-    if (account === undefined) {
+    // Who is not welcome costs a guess and its time also when the password is remembered, so that neither tells.
+    if (account === undefined || !isWelcome(account, address)) {
       if (!(await this.#mayTry(username, address))) throw throttled();
       account = await this.#verifyOnce(mark, username, password, throttle.isKnown(username, address, now()));
     }

@@ -165,6 +165,17 @@ Deno.test("Credentials lets only the group's networks in", async () => {
   );
 });
 
+Deno.test("Credentials verifies a remembered password each time that it comes from outside the networks", async () => {
+  const network = parseCidr("10.0.0.0/8");
+  assert.ok(network);
+  const state = bench();
+  state.account = { ...ann, allowedNetworks: [network] };
+  for (const verified of [1, 2, 3]) {
+    await codeOf(state.credentials.authenticate("ann", "right", "192.0.2.1"));
+    assert.equal(state.verified.length, verified);
+  }
+});
+
 Deno.test("Credentials verifies one pair once at a time", async () => {
   const state = bench();
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -95,8 +95,7 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
       gate.check();
       await refuseWhenFull(store);
     },
-    reserveMemory: (size, signal) =>
-      memory.reserve(spool.memoryFor(size ?? smtp.maxMessageSize), memoryWaitMs, signal),
+    reserveMemory: (maxSize, signal) => memory.reserve(spool.memoryFor(maxSize), memoryWaitMs, signal),
     begin: (label) => spool.begin(label),
     accept: (submission) => accept(submission, parts),
     whatIsDown: () => whatIsDown({ database, store, gate }),

@@ -145,7 +145,8 @@ export class Session {
     if (this.#recipients.size === 0 || policy === undefined) {
       throw new CommandError("sequence_wrong", "No recipients specified");
     }
-    const memory = await this.#parts.intake.reserveMemory(mail.size, signal);
+    // A client may send more than it declared, up to the limit.
+    const memory = await this.#parts.intake.reserveMemory(this.#parts.rules.maxMessageSize, signal);
     const { saidEhlo: _, ...trace } = client;
     const envelope: Draft["envelope"] = {
       id: newId<MessageId>(),

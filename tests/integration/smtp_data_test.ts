@@ -135,6 +135,21 @@ Deno.test("DATA takes a message exactly as large as the limit and no larger", as
   assert.equal(stage.intake.reserved, 0);
 });
 
+Deno.test("DATA reserves memory for the largest message, whatever size the client declared", async () => {
+  await using stage = await openStage({ rules: { maxMessageSize: 10_000 } });
+  const reserved: number[] = [];
+  stage.intake.reserveMemory = (maxSize) => {
+    reserved.push(maxSize);
+    return Promise.resolve({ [Symbol.dispose]: () => {} });
+  };
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<a@example.com> SIZE=1");
+  await wire.ask("RCPT TO:<b@x.test>");
+  await wire.ask("DATA");
+  assert.match(await wire.ask(`From: a@example.com\r\n\r\n${"x".repeat(900)}\r\n.`), /^250/);
+  assert.deepEqual(reserved, [10_000]);
+});
+
 Deno.test("DATA far over the limit is answered and hung up on, instead of being read for ever", async () => {
   await using stage = await openStage({ rules: { maxMessageSize: 1000 } });
   await using wire = await openData(stage);
