@@ -11,6 +11,7 @@ import type { LaneHead, Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
+import { purgeAttempts } from "../../lib/users/auth_attempts_table.ts";
 import { ringAll } from "./ring_all.ts";
 
 /** What the sweeper needs. */
@@ -24,12 +25,18 @@ export interface SweeperOptions {
   /** How much longer than the head of its lane a message must be due before its doorbell counts as lost. */
   readonly graceMs?: number;
   readonly roundMs?: number;
+  /** How often another sweeper's lock is asked for; each time costs a connection. */
+  readonly askLockMs?: number;
 }
 
 const lockName = "smtp_proxy.sweeper";
 const defaultRoundMs = 1000;
+const defaultAskLockMs = 10_000;
 const expiredEveryMs = 2000;
 const lostEveryMs = 5000;
+const purgeEveryMs = 60_000;
+/** Rows of old login attempts that go in one statement; with more than that the next round takes up. */
+const purgePage = 1000;
 /** Lanes are first in, first out, so this need only cover the pauses between the tries of a doorbell's push. */
 const defaultGraceMs = 20_000;
 const atOnce = 2000;
@@ -38,8 +45,8 @@ const clockSlackMs = 1000;
 
 /**
  * Rings for messages nobody works on although somebody should: all of them when the queue has lost its contents, those
- * whose doorbell or claimant is gone otherwise (ruling 3.6). It never changes what a message is. One sweeper at a time
- * works for a database; the others wait for its lock.
+ * whose doorbell or claimant is gone otherwise (ruling 3.6). It never changes what a message is. It also removes login
+ * attempts that no throttle looks at any more. One sweeper at a time works for a database; the others wait for its lock.
  */
 export class Sweeper implements AsyncDisposable {
   readonly #options: SweeperOptions;
@@ -47,6 +54,8 @@ export class Sweeper implements AsyncDisposable {
   readonly #running: Promise<void>;
   #expiredAt = -Infinity;
   #lostAt = -Infinity;
+  #purgedAt = -Infinity;
+  #askedAt = -Infinity;
   /** When everything was rung the last time, in milliseconds since 1970. */
   #rungAll = { fromMs: Infinity, toMs: -Infinity };
   #lock: HeldLock | undefined;
@@ -57,8 +66,9 @@ export class Sweeper implements AsyncDisposable {
     this.#running = this.#sweepForever();
   }
 
-  /** Looks for expired claims at once. */
+  /** Looks for expired claims at once, and first for the lock: who held it may be gone too. */
   hurry(): void {
+    this.#askedAt = -Infinity;
     this.#expiredAt = -Infinity;
   }
 
@@ -86,7 +96,11 @@ export class Sweeper implements AsyncDisposable {
 
   async #holdLock(): Promise<boolean> {
     if (this.#lock !== undefined && !this.#lock.lost) return true;
+    const { askLockMs = defaultAskLockMs } = this.#options;
+    const now = performance.now();
+    if (this.#lock === undefined && now - this.#askedAt < askLockMs) return false;
     this.#lock = await this.#options.database.tryLock(lockName);
+    this.#askedAt = now;
     return this.#lock !== undefined;
   }
 
@@ -101,6 +115,10 @@ export class Sweeper implements AsyncDisposable {
       const count = await this.#ringLost();
       // Where there are more they are not left waiting.
       this.#lostAt = count === atOnce ? -Infinity : now;
+    }
+    if (now - this.#purgedAt >= purgeEveryMs) {
+      const count = await purgeAttempts(this.#options.database.system, purgePage);
+      this.#purgedAt = count === purgePage ? -Infinity : now;
     }
   }
 
