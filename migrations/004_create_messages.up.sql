@@ -50,6 +50,7 @@ create table messages (
   check (status <> 'failed' or failure_code is not null)
 ) partition by range (id);
 create index messages_due on messages (next_attempt_at) where status = 'queued';
+create index messages_lane on messages (group_id, next_attempt_at) where status = 'queued';
 create index messages_claimed on messages (claimed_until) where status = 'processing';
 create index messages_submission on messages (submission_hash, id) where submission_hash is not null;
 
@@ -185,5 +186,31 @@ $$;
 -- The smallest UUIDv7 of a moment (RFC 9562 section 5.7).
 create function first_uuid_at(moment timestamptz) returns uuid language sql immutable
   return (lpad(to_hex(floor(extract(epoch from moment) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid;
+
+-- The latest message that stands for a submission. One that no worker has had yet is its sender's again, due now under
+-- the attempt answered; whoever rang for it before may no longer give it up. A function, so that it sees what was
+-- committed while its caller waited for the group's lock.
+create function find_submission(of_group uuid, hash bytea, oldest uuid, newest uuid)
+  returns table (id uuid, status text, attempt timestamptz) language plpgsql strict
+  set search_path = pg_catalog, public, pg_temp as $$
+declare
+  is_free boolean;
+begin
+  select m.id, m.status, m.status = 'queued' and m.claim is null into find_submission.id, find_submission.status, is_free
+  from messages m
+  where m.submission_hash = hash and m.group_id = of_group and m.id between oldest and newest
+    and m.status in ('queued', 'processing', 'delivered', 'enqueue_failed')
+  order by m.id desc limit 1;
+  if not found then
+    return;
+  end if;
+  if is_free then
+    update messages m set next_attempt_at = clock_timestamp()
+    where m.id = find_submission.id and case m.status when 'queued' then m.claim is null else false end
+    returning m.next_attempt_at into attempt;
+  end if;
+  return next;
+end
+$$;
 
 select ensure_partitions(3);

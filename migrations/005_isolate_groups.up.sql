@@ -87,7 +87,7 @@ grant select (group_id, user_id) on group_members to smtp_proxy_intake;
 grant select (id, group_id, user_id, key_hash, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_intake;
 grant select, insert, update (messages) on usage to smtp_proxy_intake;
 grant select, insert, update, delete on auth_attempts to smtp_proxy_intake;
-grant select (id, group_id, status, content_hash, submission_hash, enqueued_at), insert,
+grant select (id, group_id, status, content_hash, submission_hash, enqueued_at, claim, next_attempt_at), insert,
   update (status, next_attempt_at, processed_at) on messages to smtp_proxy_intake;
 grant insert on recipients to smtp_proxy_intake;
 grant execute on function ensure_partitions(integer) to smtp_proxy_intake, smtp_proxy_worker;
@@ -135,5 +135,6 @@ alter function raise_user_revision() owner to smtp_proxy_trigger;
 revoke execute on all functions in schema public from public;
 grant execute on function current_group_id() to smtp_proxy_group, smtp_proxy_search;
 grant execute on function user_is_unattached(uuid) to smtp_proxy_group;
+grant execute on function find_submission(uuid, bytea, uuid, uuid) to smtp_proxy_intake;
 grant execute on function first_uuid_at(timestamptz) to
   smtp_proxy_group, smtp_proxy_admin, smtp_proxy_intake, smtp_proxy_worker;

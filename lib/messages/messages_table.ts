@@ -14,19 +14,35 @@ export interface NewMessage {
   readonly submissionHash?: Uint8Array;
 }
 
+declare const attempt: unique symbol;
+/** One try to ring a message's doorbell, as its row names it; only the try named last may give the message up. */
+export type RingAttempt = string & { readonly [attempt]: true };
+
 /** What became of one new message. */
 export type InsertVerdict =
-  | { readonly kind: "stored" }
-  /** The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). */
-  | { readonly kind: "resubmitted"; readonly id: MessageId; readonly revived: boolean }
+  | { readonly kind: "stored"; readonly attempt: RingAttempt }
+  /**
+   * The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). Without an
+   * attempt a worker has had it already, and nobody need ring.
+   */
+  | {
+    readonly kind: "resubmitted";
+    readonly id: MessageId;
+    readonly revived: boolean;
+    readonly attempt?: RingAttempt;
+  }
   | { readonly kind: "over_quota"; readonly limit: number }
   | { readonly kind: "group_inactive" }
-  /** The group is gone, or a month began just now: nothing was stored, and the next try may succeed. */
+  /**
+   * The group is gone, a month began just now, or the same submission was given up just now: nothing was stored, and
+   * the next try may succeed.
+   */
   | { readonly kind: "no_counter" };
 
 interface VerdictRow {
   readonly n: number;
-  readonly verdict: "stored" | "resubmitted" | "revived" | "over_quota" | "group_inactive";
+  readonly verdict: "stored" | "resubmitted" | "revived" | "over_quota" | "group_inactive" | "missed";
+  readonly attempt: RingAttempt | null;
   readonly id: MessageId;
   readonly monthlyLimit: number;
 }
@@ -57,12 +73,19 @@ export async function insertMessages(
 function verdictOf(row: VerdictRow | undefined): InsertVerdict {
   switch (row?.verdict) {
     case undefined:
+    case "missed":
       return { kind: "no_counter" };
     case "stored":
-      return { kind: "stored" };
+      if (row.attempt === null) throw new Error("Cannot tell a new message's attempt: its row names none");
+      return { kind: "stored", attempt: row.attempt };
     case "resubmitted":
     case "revived":
-      return { kind: "resubmitted", id: row.id, revived: row.verdict === "revived" };
+      return {
+        kind: "resubmitted",
+        id: row.id,
+        revived: row.verdict === "revived",
+        ...(row.attempt !== null && { attempt: row.attempt }),
+      };
     case "over_quota":
       return { kind: "over_quota", limit: row.monthlyLimit };
     case "group_inactive":
@@ -146,36 +169,35 @@ function insertAll(
         and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
       order by u.group_id for update of u
     ), ranked as (
-      select i.*, e.id as earlier_id, e.status as earlier_status, a.monthly_limit, a.status as group_status,
+      select i.*, e.id as earlier_id, e.status as earlier_status, e.attempt as earlier_attempt, a.monthly_limit, a.status as group_status,
         a.messages + count(*) filter (where e.id is null or e.status = 'enqueue_failed')
           over (partition by i.group_id order by i.n) as would_be
-      from item i join account a using (group_id) left join lateral (
-        select m.id, m.status from messages m
-        where m.submission_hash = i.submission_hash and m.group_id = i.group_id
-          and m.id between ${lately.from}::uuid and ${lately.to}::uuid
-        order by m.id desc limit 1
-      ) e on i.submission_hash is not null
+      from item i join account a using (group_id) left join lateral
+        -- By the account's group, so that it looks once that is locked.
+        find_submission(a.group_id, i.submission_hash, ${lately.from}::uuid, ${lately.to}::uuid) e on true
     ), decided as materialized (
-      select *, case
+      select *, clock_timestamp() as attempt, case
         when group_status <> 'active' then 'group_inactive'
         when earlier_id is not null and earlier_status <> 'enqueue_failed' then 'resubmitted'
         when monthly_limit > 0 and would_be > monthly_limit then 'over_quota'
         when earlier_id is not null then 'revived'
         else 'stored' end as verdict
       from ranked
+    ), revived as (
+      update messages m set status = 'queued', next_attempt_at = d.attempt, processed_at = null
+      from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
+      returning m.id, m.group_id, m.next_attempt_at
     ), charged as (
       update usage u set messages = u.messages + c.count
-      from (select group_id, count(*) from decided where verdict in ('stored', 'revived') group by group_id) c
+      from (select group_id, count(*) from (select group_id from decided where verdict = 'stored'
+        union all select group_id from revived) new group by group_id) c
       where u.group_id = c.group_id and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
-    ), revived as (
-      update messages m set status = 'queued', next_attempt_at = clock_timestamp(), processed_at = null
-      from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
     ), stored as (
       insert into messages (id, group_id, user_id, sender, subject, header_from, rfc_message_id, recipient_count, size,
         content_hash, submission_hash, storage_ref, body, status, next_attempt_at, smtp_utf8, eight_bit, dsn_return,
         envelope_id, client_address, helo, tls, correlation_id, traceparent, enqueued_at)
       select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
-        content_hash, submission_hash, storage_ref, body, 'queued', clock_timestamp(), smtp_utf8, eight_bit,
+        content_hash, submission_hash, storage_ref, body, 'queued', attempt, smtp_utf8, eight_bit,
         dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
       from decided where verdict = 'stored'
     ), named as (
@@ -184,7 +206,12 @@ function insertAll(
       from decided d cross join lateral jsonb_array_elements(d.recipients) with ordinality as r (value, position)
       where d.verdict = 'stored'
     )
-    select n, verdict, earlier_id as id, monthly_limit from decided order by n`;
+    -- A row given up while this waited is seen by the look-up alone: it is not revived, and its client comes again.
+    select d.n, d.earlier_id as id, d.monthly_limit,
+      case when d.verdict = 'revived' and r.id is null then 'missed' else d.verdict end as verdict,
+      case d.verdict when 'stored' then d.attempt when 'revived' then r.next_attempt_at
+        when 'resubmitted' then d.earlier_attempt end::text as attempt
+    from decided d left join revived r on r.id = d.earlier_id order by d.n`;
 }
 
 /** Which of these ids have a row, asked on a connection that is new to the question (ruling 3.3). */
@@ -197,18 +224,39 @@ export async function findStored(
   return new Map(rows.map((row) => [row.id, row.status]));
 }
 
+/** A message whose doorbell could not be rung, and the try that failed; without one it is not the caller's to give up. */
+export interface FailedRing {
+  readonly message: MessageId;
+  readonly attempt?: RingAttempt;
+}
+
 /**
- * Gives up messages whose doorbell could not be rung, and what they were charged. Answers those it gave up; any other
- * is in a worker's hands already.
+ * Gives up messages whose doorbell could not be rung, and what they were charged, unless a later try took a message
+ * over. Answers those that a worker has had; of any other the client must be told to come again.
  */
 export async function markEnqueueFailed(
   sql: SystemSql,
-  ids: readonly MessageId[],
+  failed: readonly FailedRing[],
 ): Promise<ReadonlySet<MessageId>> {
+  const ids = failed.map(({ message }) => message);
   const rows = await sql<{ id: MessageId }>`
-    with given_up as (
-      update messages set status = 'enqueue_failed', processed_at = now()
-      where id = any(${ids}::uuid[]) and status = 'queued' returning id, group_id, enqueued_at
+    with account as materialized (
+      -- Before the messages, as whoever stores messages does: the group's lock guards both.
+      select u.group_id from usage u
+      where (u.group_id, u.month) in (
+        select m.group_id, month from messages m cross join lateral unnest(array[
+          (date_trunc('month', m.enqueued_at, 'UTC') at time zone 'UTC')::date,
+          (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date]) month
+        where m.id = any(${ids}::uuid[]))
+      order by u.group_id, u.month for update of u
+    ), given_up as (
+      update messages m set status = 'enqueue_failed', processed_at = now()
+      from unnest(${ids}::uuid[], ${
+    failed.map((ring) => ring.attempt ?? null)
+  }::timestamptz[]) a (id, attempt)
+      where (select count(*) from account) >= 0 and m.id = a.id and m.id = any(${ids}::uuid[])
+        and m.status = 'queued' and m.claim is null and m.next_attempt_at = a.attempt
+      returning m.id, m.group_id, m.enqueued_at
     ), refund as (
       select group_id, (date_trunc('month', enqueued_at, 'UTC') at time zone 'UTC')::date as month, count(*)
       from given_up group by 1, 2 order by 1
@@ -216,6 +264,7 @@ export async function markEnqueueFailed(
       update usage u set messages = greatest(0, u.messages - r.count) from refund r
       where u.group_id = r.group_id and u.month = r.month
     )
-    select id from given_up`;
+    select m.id from messages m
+    where m.id = any(${ids}::uuid[]) and (m.status not in ('queued', 'enqueue_failed') or m.claim is not null)`;
   return new Set(rows.map((row) => row.id));
 }

@@ -22,7 +22,8 @@ export async function accept(submission: Submission, parts: AcceptParts): Promis
   return await parts.resubmissions.once(hash, async () => {
     const stored = await parts.storeBody(submission); // "inline" when the store is unreachable
     const recorded = await parts.record({ submission, ...stored, ...(hash && { submissionHash: hash }) });
-    if (recorded.needsBell) await parts.enqueue({ message: recorded.id, group: submission.group });
+    const bell = { message: recorded.id, group: submission.group };
+    if (recorded.needsBell) await parts.enqueue(bell, recorded.attempt);
     return recorded.id; // the listener answers 250 2.0.0 Ok: queued as <id>
   });
 }

@@ -1,13 +1,12 @@
 import { coalesce } from "../../lib/coalesce.ts";
-import type { MessageId } from "../../lib/ids.ts";
-import { markEnqueueFailed } from "../../lib/messages/messages_table.ts";
+import { type FailedRing, markEnqueueFailed, type RingAttempt } from "../../lib/messages/messages_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { Doorbell, Queue } from "../../lib/queue/queue.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { retry, type RetryOptions } from "../../lib/retry.ts";
 
 /** Rings a message's doorbell; resolves also when a worker took the message without it. Throws Refusal("queue_down"). */
-export type Enqueue = (bell: Doorbell) => Promise<void>;
+export type Enqueue = (bell: Doorbell, attempt?: RingAttempt) => Promise<void>;
 
 /** What ringing needs. */
 export interface EnqueueOptions {
@@ -34,11 +33,11 @@ export function enqueue(options: EnqueueOptions): Enqueue {
     laneOf: (bell) => bell.group,
     ...(options.onBatch && { onBatch: options.onBatch }),
   });
-  const giveUp = coalesce<MessageId, boolean>(async (ids) => {
-    const givenUp = await markEnqueueFailed(options.database.system, ids);
-    return ids.map((id) => ({ ok: true, value: givenUp.has(id) }));
+  const giveUp = coalesce<FailedRing, boolean>(async (failed) => {
+    const taken = await markEnqueueFailed(options.database.system, failed);
+    return failed.map(({ message }) => ({ ok: true, value: !taken.has(message) }));
   });
-  return async (bell) => {
+  return async (bell, attempt) => {
     try {
       await retry(() => push(bell), options.delaysMs ?? [500, 1_000, 2_000], {
         ...(options.sleep && { sleep: options.sleep }),
@@ -46,26 +45,26 @@ export function enqueue(options: EnqueueOptions): Enqueue {
       options.onResult?.(true);
     } catch (error) {
       options.onResult?.(false);
-      await handBack(bell, error, giveUp);
+      await handBack({ message: bell.message, ...(attempt && { attempt }) }, error, giveUp);
     }
   };
 }
 
 /**
- * A row that is no longer `queued` is in a worker's hands: the message is ours, and 250 is right. When even the row
- * cannot be written it stays `queued`, is delivered once by the sweeper, and the resubmission finds it.
+ * A row that a worker has had is ours, and 250 is right. When the row cannot be written, or belongs to a later try, it
+ * is delivered once by the sweeper or given up by that try, and the resubmission finds it.
  */
 async function handBack(
-  bell: Doorbell,
+  failed: FailedRing,
   error: unknown,
-  giveUp: (id: MessageId) => Promise<boolean>,
+  giveUp: (failed: FailedRing) => Promise<boolean>,
 ): Promise<void> {
   const message = "The message could not be queued for delivery, please try again later";
-  let givenUp: boolean;
+  let isClients: boolean;
   try {
-    givenUp = await giveUp(bell.message);
+    isClients = await giveUp(failed);
   } catch (failure) {
     throw new Refusal("queue_down", message, { cause: new AggregateError([error, failure]) });
   }
-  if (givenUp) throw new Refusal("queue_down", message, { cause: error });
+  if (isClients) throw new Refusal("queue_down", message, { cause: error });
 }

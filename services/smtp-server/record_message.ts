@@ -5,6 +5,7 @@ import {
   insertMessages,
   type InsertVerdict,
   type NewMessage,
+  type RingAttempt,
 } from "../../lib/messages/messages_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { CommitInDoubt, isOutage } from "../../lib/postgres/faults.ts";
@@ -18,6 +19,8 @@ export type RecordMessage = (message: NewMessage) => Promise<Recorded>;
 export interface Recorded {
   readonly id: MessageId;
   readonly needsBell: boolean;
+  /** Which try the ringing is; without one a message that cannot be rung for is not given up. */
+  readonly attempt?: RingAttempt;
 }
 
 /** What recording needs to know. */
@@ -34,7 +37,7 @@ export interface RecordOptions {
 
 /** Rows are written in batches; each message has its own verdict. */
 export function recordMessage(options: RecordOptions): RecordMessage {
-  const insert = coalesce<NewMessage, InsertVerdict>((items) => insertOrAsk(items, options), {
+  const insert = coalesce<NewMessage, Verdict>((items) => insertOrAsk(items, options), {
     bytesOf: (item) => 1_000 + 200 * item.submission.recipients.length + 2 * (item.inlineBody?.length ?? 0),
     laneOf: (item) => item.submission.group,
     isOutage,
@@ -52,6 +55,9 @@ export function recordMessage(options: RecordOptions): RecordMessage {
   };
 }
 
+/** A row found after a doubtful COMMIT may be a later try's by now, so that one has no attempt. */
+type Verdict = InsertVerdict | { readonly kind: "found" };
+
 function databaseDown(cause: unknown): Refusal {
   const message = cause instanceof TooManyWaiting
     ? "Too many messages are being accepted, please try again later"
@@ -62,7 +68,7 @@ function databaseDown(cause: unknown): Refusal {
 async function insertOrAsk(
   items: readonly NewMessage[],
   options: RecordOptions,
-): Promise<readonly ItemResult<InsertVerdict>[]> {
+): Promise<readonly ItemResult<Verdict>[]> {
   try {
     const verdicts = await insertMessages(options.database, items, options.resubmissionWindowMs);
     return verdicts.map((value) => ({ ok: true, value }));
@@ -78,14 +84,14 @@ async function askAgain(
   items: readonly NewMessage[],
   doubt: CommitInDoubt,
   options: RecordOptions,
-): Promise<readonly ItemResult<InsertVerdict>[]> {
+): Promise<readonly ItemResult<Verdict>[]> {
   const ids = items.map((item) => item.submission.id);
   const deadline = performance.now() + (options.doubtMs ?? 5_000);
   for (;;) {
     try {
       const stored = await findStored(options.database.system, ids);
       return ids.map((id) =>
-        stored.has(id) ? { ok: true, value: { kind: "stored" } } : { ok: false, error: databaseDown(doubt) }
+        stored.has(id) ? { ok: true, value: { kind: "found" } } : { ok: false, error: databaseDown(doubt) }
       );
     } catch (error) {
       const refusal = databaseDown(error);
@@ -95,12 +101,15 @@ async function askAgain(
   }
 }
 
-function outcomeOf(verdict: InsertVerdict, id: MessageId, now: Date): Recorded {
+function outcomeOf(verdict: Verdict, id: MessageId, now: Date): Recorded {
   switch (verdict.kind) {
-    case "stored":
+    case "found":
       return { id, needsBell: true };
+    case "stored":
+      return { id, needsBell: true, attempt: verdict.attempt };
     case "resubmitted":
-      return { id: verdict.id, needsBell: verdict.revived };
+      if (verdict.attempt === undefined) return { id: verdict.id, needsBell: false };
+      return { id: verdict.id, needsBell: true, attempt: verdict.attempt };
     case "over_quota":
       throw quotaReached(verdict.limit, now);
     case "no_counter":

@@ -4,6 +4,7 @@ import { type MessageId, newId } from "../../lib/ids.ts";
 import {
   findStored,
   insertMessages,
+  type InsertVerdict,
   markEnqueueFailed,
   type NewMessage,
 } from "../../lib/messages/messages_table.ts";
@@ -30,6 +31,23 @@ function withHash(submission: Submission): NewMessage {
   return { submission, storageRef: "local:a#0+1", ...(hash && { submissionHash: hash }) };
 }
 
+/** Stores one message and tells what its attempt is. */
+async function storeOne(intake: Database, item: NewMessage): Promise<InsertVerdict & { kind: "stored" }> {
+  const [verdict] = await insertMessages(intake, [item], hour);
+  assert.ok(verdict?.kind === "stored");
+  return verdict;
+}
+
+async function storeAgain(
+  intake: Database,
+  first: Submission,
+): Promise<InsertVerdict & { kind: "resubmitted" }> {
+  const [verdict] = await insertMessages(intake, [withHash({ ...first, id: newId<MessageId>() })], hour);
+  assert.ok(verdict?.kind === "resubmitted");
+  assert.equal(verdict.id, first.id);
+  return verdict;
+}
+
 Deno.test("insertMessages() stores rows and recipients of several groups and charges each", async () => {
   await withIntake(async (intake, ownerUrl) => {
     const [a, b] = [await makeAccount(ownerUrl), await makeAccount(ownerUrl)];
@@ -44,7 +62,7 @@ Deno.test("insertMessages() stores rows and recipients of several groups and cha
       storageRef: "local:seg#10+20" as const,
     }));
     const verdicts = await insertMessages(intake, items, hour);
-    assert.deepEqual(verdicts, [{ kind: "stored" }, { kind: "stored" }, { kind: "stored" }]);
+    assert.deepEqual(verdicts.map((verdict) => verdict.kind), ["stored", "stored", "stored"]);
     const charged = await look(ownerUrl, "select group_id, messages from usage order by messages");
     assert.deepEqual(charged.map((row) => [row["group_id"], row["messages"]]), [[b.group, 1], [a.group, 2]]);
     const recipients = await look(
@@ -117,9 +135,11 @@ Deno.test("insertMessages() answers a resubmission with the first id and charges
     const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
     const again = { ...first, id: newId<MessageId>() };
     const other = { ...first, id: newId<MessageId>(), recipients: [{ address: "two@example.net" }] };
-    assert.deepEqual(await insertMessages(intake, [withHash(first)], hour), [{ kind: "stored" }]);
+    await storeOne(intake, withHash(first));
     const verdicts = await insertMessages(intake, [withHash(again), withHash(other)], hour);
-    assert.deepEqual(verdicts, [{ kind: "resubmitted", id: first.id, revived: false }, { kind: "stored" }]);
+    assert.deepEqual(verdicts.map(({ kind }) => kind), ["resubmitted", "stored"]);
+    assert.ok(verdicts[0]?.kind === "resubmitted" && !verdicts[0].revived);
+    assert.equal(verdicts[0].id, first.id);
     const [usage] = await look(ownerUrl, "select messages from usage");
     assert.equal(usage?.["messages"], 2);
   });
@@ -135,7 +155,7 @@ Deno.test("insertMessages() looks for resubmissions no further back than the win
       [withHash({ ...first, id: newId<MessageId>() })],
       -1_000,
     );
-    assert.deepEqual(verdicts, [{ kind: "stored" }]);
+    assert.deepEqual(verdicts.map(({ kind }) => kind), ["stored"]);
   });
 });
 
@@ -143,28 +163,95 @@ Deno.test("a given-up message is refunded, and its resubmission revives and char
   await withIntake(async (intake, ownerUrl) => {
     const account = await makeAccount(ownerUrl);
     const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
-    await insertMessages(intake, [withHash(first)], hour);
-    assert.deepEqual([...await markEnqueueFailed(intake.system, [first.id])], [first.id]);
+    const { attempt } = await storeOne(intake, withHash(first));
+    assert.deepEqual([...await markEnqueueFailed(intake.system, [{ message: first.id, attempt }])], []);
     assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 0);
-    const verdicts = await insertMessages(
-      intake,
-      [withHash({ ...first, id: newId<MessageId>() })],
-      hour,
-    );
-    assert.deepEqual(verdicts, [{ kind: "resubmitted", id: first.id, revived: true }]);
+    const verdict = await storeAgain(intake, first);
+    assert.equal(verdict.revived, true);
+    assert.ok(verdict.attempt !== undefined && verdict.attempt !== attempt);
     assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
     assert.equal((await findStored(intake.system, [first.id])).get(first.id), "queued");
   });
 });
 
-Deno.test("markEnqueueFailed() leaves alone what a worker has taken", async () => {
+Deno.test("markEnqueueFailed() leaves alone what a worker has taken, and says so", async () => {
   await withIntake(async (intake, ownerUrl) => {
     const account = await makeAccount(ownerUrl);
     const message = submissionOf(account);
-    await insertMessages(intake, [{ submission: message, storageRef: "local:s#0+1" }], hour);
+    const { attempt } = await storeOne(intake, { submission: message, storageRef: "local:s#0+1" });
     await look(ownerUrl, `update messages set status = 'processing', claim = 1, claimed_until = now()`);
-    assert.deepEqual([...await markEnqueueFailed(intake.system, [message.id])], []);
+    const failed = [{ message: message.id, attempt }];
+    assert.deepEqual([...await markEnqueueFailed(intake.system, failed)], [message.id]);
+    await look(ownerUrl, `update messages set status = 'queued', claimed_until = null`);
+    assert.deepEqual([...await markEnqueueFailed(intake.system, failed)], [message.id]);
+    assert.equal((await findStored(intake.system, [message.id])).get(message.id), "queued");
     assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
+  });
+});
+
+Deno.test("markEnqueueFailed() gives up only what no resubmission took over", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    const { attempt } = await storeOne(intake, withHash(first));
+    const again = await storeAgain(intake, first);
+    assert.ok(again.attempt !== undefined);
+    for (const failed of [{ message: first.id, attempt }, { message: first.id }]) {
+      assert.deepEqual([...await markEnqueueFailed(intake.system, [failed])], []);
+      assert.equal((await findStored(intake.system, [first.id])).get(first.id), "queued");
+    }
+    await markEnqueueFailed(intake.system, [{ message: first.id, attempt: again.attempt }]);
+    assert.equal((await findStored(intake.system, [first.id])).get(first.id), "enqueue_failed");
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 0);
+  });
+});
+
+Deno.test("insertMessages() leaves when a message is due to the worker that has had it", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    await storeOne(intake, withHash(first));
+    await look(ownerUrl, "update messages set claim = 1, next_attempt_at = '2100-01-01 00:00Z'");
+    assert.equal((await storeAgain(intake, first)).attempt, undefined);
+    const rows = await look(ownerUrl, "select id from messages where next_attempt_at = '2100-01-01 00:00Z'");
+    assert.equal(rows.length, 1);
+  });
+});
+
+Deno.test("insertMessages() stores anew what came before and will not be sent", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    await storeOne(intake, withHash(first));
+    for (const status of ["failed", "storage_error", "cancelled"]) {
+      await look(ownerUrl, `update messages set status = '${status}', failure_code = 'exhausted'`);
+      await storeOne(intake, withHash({ ...first, id: newId<MessageId>() }));
+    }
+    await look(ownerUrl, "update messages set status = 'delivered', failure_code = null");
+    const [verdict] = await insertMessages(intake, [withHash({ ...first, id: newId<MessageId>() })], hour);
+    assert.equal(verdict?.kind, "resubmitted");
+  });
+});
+
+Deno.test("insertMessages() stores once what several processes store at the same time", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    await insertMessages(intake, [{ submission: submissionOf(account), storageRef: "local:s#0+1" }], hour);
+    await using holder = await openSession({ url: ownerUrl });
+    await holder.run("begin; select from usage for update");
+    const stores = Array.from(
+      { length: 3 },
+      () => insertMessages(intake, [withHash({ ...first, id: newId<MessageId>() })], hour),
+    );
+    // All of them wait for the group with the view of before.
+    const waiting =
+      "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    while ((await look(ownerUrl, waiting)).length < stores.length);
+    await holder.run("commit");
+    const kinds = (await Promise.all(stores)).flat().map((verdict) => verdict.kind);
+    assert.deepEqual(kinds.sort(), ["resubmitted", "resubmitted", "stored"]);
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 2);
   });
 });
 
