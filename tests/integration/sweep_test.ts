@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import type { MessageId } from "../../lib/ids.ts";
 import { readEpoch, takeExpiredClaims, takeLostDoorbells } from "../../lib/messages/orphans_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import type { SystemSql } from "../../lib/postgres/sql.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import { ringAll } from "../../services/queue-worker/ring_all.ts";
 import { Sweeper } from "../../services/queue-worker/sweep.ts";
@@ -188,52 +187,6 @@ Deno.test("takeLostDoorbells() measures by the head of the lane, and its gap dou
     await room.owner.query("update messages set ring_after = now() where id = $1", [id]);
   }
   assert.deepEqual(gaps, [5, 10, 20]);
-});
-
-/** Rows that the steps of a plan gave or threw away, all of them together. */
-function rowsOf(plan: unknown): number {
-  if (Array.isArray(plan)) return plan.reduce((sum: number, part) => sum + rowsOf(part), 0);
-  if (typeof plan !== "object" || plan === null) return 0;
-  const step = new Map<string, unknown>(Object.entries(plan));
-  const each = ["Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter"]
-    .reduce((sum, name) => sum + Number(step.get(name) ?? 0), 0);
-  return each * Number(step.get("Actual Loops") ?? 0) + rowsOf([...step.values()].filter(isPart));
-}
-
-function isPart(value: unknown): boolean {
-  return typeof value === "object";
-}
-
-Deno.test("takeLostDoorbells() goes through no backlog whose doorbells are in the queue", async () => {
-  await using room = await DeliveryRoom.open();
-  const id = await room.submit();
-  const { owner, account: { group, user } } = room;
-  await owner.run(`
-    insert into groups (id, name) select gen_random_uuid(), 'lane ' || n from generate_series(1, 30) n;
-    insert into messages (id, group_id, user_id, sender, recipient_count, size, content_hash, storage_ref,
-        next_attempt_at, correlation_id, enqueued_at)
-      select (substr('${id}', 1, 24) || lpad(to_hex(n), 12, '0'))::uuid, g.id, '${user}', '', 1, 1,
-        sha256(''), 'local:x', now() - interval '1 min', '', now()
-      from (select id, row_number() over () as lane from groups) g, lateral generate_series(lane * 50, lane * 50 + 49) n;
-    analyze messages`);
-  const lanes = await owner.query("select id from groups");
-  let rows = Infinity;
-  async function explain(text: TemplateStringsArray, ...values: readonly unknown[]) {
-    const numbered = text.reduce((before, part, index) => `${before}$${index}${part}`);
-    await owner.run("set enable_hashjoin = off; set enable_mergejoin = off");
-    rows = rowsOf(
-      (await owner.query(`explain (analyze, format json) ${numbered}`, [...values]))[0]?.["QUERY PLAN"],
-    );
-    return [];
-  }
-  const heads = lanes.map((row) => ({
-    group: row["id"] as typeof group,
-    rungAt: new Date(Date.now() - 60_000),
-  }));
-  await takeLostDoorbells(explain as unknown as SystemSql, heads, 20_000, 300_000, 100);
-  assert.ok(rows < 500, `${rows} rows were looked at`);
-  const found = await takeLostDoorbells(room.database.system, heads.slice(1), 20_000, 300_000, 100);
-  assert.deepEqual(new Set(found.map((orphan) => orphan.group)), new Set([heads[0]?.group]));
 });
 
 Deno.test("takeExpiredClaims() leaves claims in force alone, and a claim starts the gaps anew", async () => {
