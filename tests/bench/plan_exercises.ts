@@ -84,7 +84,7 @@ async function deliverMail(database: Database, account: TestAccount, due: readon
   }));
   await startCalls(database.system, calls);
   await settleAll(
-    database,
+    database.system,
     calls.map(({ call, message, claim, recipients }) => ({
       message,
       claim,
