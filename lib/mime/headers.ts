@@ -12,6 +12,7 @@ export interface HeaderFacts {
   /** As given, storable, at most 998 characters. */
   readonly messageId?: string;
   readonly hasDate: boolean;
+  /** There is such a field, even an empty one: a second one would make the message invalid (RFC 5322 section 3.6). */
   readonly hasMessageId: boolean;
   readonly received: number;
   /** The first line, from 1, that is neither a field nor the continuation of one. */
@@ -77,7 +78,7 @@ function factsOf(
     ...(subject === undefined ? {} : { subject: storable(decodeWords(decodeRaw(subject.text).trim())) }),
     ...(messageId === undefined ? {} : { messageId: storable(decodeRaw(messageId.text).trim()) }),
     hasDate: found.has("date"),
-    hasMessageId: messageId !== undefined && messageId.text.trim() !== "",
+    hasMessageId: messageId !== undefined,
     received: found.get("received")?.count ?? 0,
     ...(brokenLine === undefined ? {} : { brokenLine }),
   };

@@ -63,8 +63,9 @@ Deno.test("readHeader() gives storable text: no NUL, well-formed, bounded", () =
   assert.equal(read("Subject: =?utf-8?q?=00=0A?=\r\n\r\n").subject, " ");
 });
 
-Deno.test("readHeader() takes an empty Message-ID for a missing one", () => {
-  assert.equal(read("Message-ID: \r\n\r\n").hasMessageId, false);
+Deno.test("readHeader() takes an empty Message-ID for one that is there", () => {
+  assert.equal(read("Message-ID: \r\n\r\n").hasMessageId, true);
+  assert.equal(read("Subject: x\r\n\r\n").hasMessageId, false);
 });
 
 Deno.test("readHeader() copes with any bytes", () => {

@@ -27,10 +27,10 @@ export class Room {
     }
     const free = await this.#looking;
     if (free >= this.#minFree) return;
-    throw new Refusal(
-      "body_store_full",
-      `Cannot store a body: ${free} bytes are free where ${this.#minFree} are to stay free`,
-    );
+    // Clients read the message; how much is free is for the log alone.
+    throw new Refusal("body_store_full", "Cannot store a body: no room is left", {
+      cause: new Error(`${free} bytes are free where ${this.#minFree} are to stay free`),
+    });
   }
 }
 

@@ -9,7 +9,11 @@ Deno.test("Room refuses when less is free than is to stay free", async () => {
   await room.check();
   free = 999;
   now += 1000;
-  await assert.rejects(room.check(), { name: "Refusal", code: "body_store_full" });
+  await assert.rejects(room.check(), {
+    name: "Refusal",
+    code: "body_store_full",
+    message: "Cannot store a body: no room is left",
+  });
 });
 
 Deno.test("Room looks at most once a second", async () => {

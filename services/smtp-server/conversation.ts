@@ -270,6 +270,8 @@ export class Conversation {
       const { id, size } = await this.#session.accept(draft);
       this.#commands = this.#errors = 0;
       this.say("queued", `${protocolReplies.queued.text} ${id}`);
+      const { group, user } = draft.envelope;
+      this.#log.info("message accepted", { messageId: id, group, user, size });
       this.#parts.observer.accepted(size, performance.now() - endedAt);
     } catch (error) {
       this.#fail(error);

@@ -207,7 +207,7 @@ Deno.test("Credentials verifies two at a time, lets a hundred wait and refuses t
 });
 
 Deno.test("Credentials holds guessers back without a look-up, but not a remembered client", async () => {
-  const state = bench({ failuresPerAddress: 2 });
+  const state = bench({ failuresPerAddress: 2, failuresPerAccount: 2 });
   await state.credentials.authenticate("ann", "right", "192.0.2.1");
   for (const password of ["a", "b"]) {
     await codeOf(state.credentials.authenticate("ann", password, "192.0.2.1"));

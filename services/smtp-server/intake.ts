@@ -1,5 +1,6 @@
 import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
+import type { Refusal } from "../../lib/refusal.ts";
 import type { BodyLabel } from "../../lib/store/message_store.ts";
 import type { BodyWriter } from "../../lib/store/spool.ts";
 
@@ -34,6 +35,8 @@ export interface AccountPolicy {
   readonly groupDomains: readonly string[] | undefined;
   /** What becomes of bare CR and LF; refused unless the account says otherwise. */
   readonly lineEndings: "refuse" | "repair";
+  /** Thrown at MAIL: this month's limit was reached already. A hint that spares a body, for the insert decides. */
+  readonly quotaReached?: Refusal;
 }
 
 /** Who may come in and what they may do. */

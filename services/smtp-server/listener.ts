@@ -122,11 +122,11 @@ class Hall {
     let limit: ReturnType<typeof setTimeout> | undefined;
     const reached = new Promise<void>((resolve) => limit = setTimeout(resolve, limitMs));
     if (this.connections.size > 0) await Promise.race([emptied, reached]);
-    clearTimeout(limit);
     for (const connection of this.connections) connection.destroy();
     if (this.connections.size > 0) await emptied;
     clearInterval(this.#timer);
-    await Promise.all(this.pending);
+    await Promise.race([Promise.all(this.pending), reached]);
+    clearTimeout(limit);
   }
 
   #watch(): void {

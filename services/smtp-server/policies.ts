@@ -17,8 +17,7 @@ export interface PolicyOptions {
 
 /**
  * Reads what an account may send now, many accounts in one query; undefined when it is gone. Throws
- * Refusal("database_down"), and Refusal("quota_reached") when the month's limit was reached already: a hint that spares
- * the client a body, for the insert decides.
+ * Refusal("database_down").
  */
 export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<AccountPolicy | undefined> {
   const read = coalesce<UserId, SmtpPolicy | undefined>(async (users) => {
@@ -31,18 +30,18 @@ export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<
         cause,
       });
     });
-    if (policy?.reachedLimit) throw quotaReached(policy.reachedLimit, options.now());
-    return policy && accountPolicy(policy, options.lineEndings);
+    return policy && accountPolicy(policy, options);
   };
 }
 
-function accountPolicy(policy: SmtpPolicy, lineEndings: "refuse" | "repair"): AccountPolicy {
+function accountPolicy(policy: SmtpPolicy, { lineEndings, now }: PolicyOptions): AccountPolicy {
   return {
     revision: policy.revision,
     isSuspended: !policy.isActive,
     allowedDomains: domainsOf(policy.allowedDomains),
     groupDomains: domainsOf(policy.groupDomains),
     lineEndings: policy.bareLineEndings ?? lineEndings,
+    ...(policy.reachedLimit && { quotaReached: quotaReached(policy.reachedLimit, now()) }),
   };
 }
 

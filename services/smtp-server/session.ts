@@ -112,6 +112,7 @@ export class Session {
     if (mail.sender !== undefined) {
       this.#requireDomain("sender_domain_not_allowed", mail.sender, "Sender", policy);
     }
+    if (policy.quotaReached !== undefined) throw policy.quotaReached;
     await intake.ready(identity);
     this.#policy = policy;
     this.#mail = mail;
@@ -175,7 +176,7 @@ export class Session {
       const headers = {
         ...(facts.subject === undefined ? {} : { subject: facts.subject }),
         ...(from === undefined ? {} : { from }),
-        ...(facts.messageId === undefined || !facts.hasMessageId ? {} : { messageId: facts.messageId }),
+        ...(facts.messageId === undefined || facts.messageId === "" ? {} : { messageId: facts.messageId }),
       };
       const id = await this.#parts.intake.accept({ ...draft.envelope, body: kept, contentHash, headers });
       return { id, size };

@@ -5,7 +5,7 @@ export interface ThrottleOptions {
   readonly failuresPerAddress: number;
   readonly failuresPerAccount: number;
   readonly recoverMs: number;
-  /** An address that has logged in to an account within this time is not held back by that account's failures. */
+  /** An address that has logged in to an account within this time is held back by its own failures there alone. */
   readonly knownForMs: number;
   /** Addresses, accounts and known pairs remembered; the oldest are forgotten first. */
   readonly maxEntries: number;
@@ -43,6 +43,7 @@ export class Throttle {
   readonly #attempts: AttemptLog;
   readonly #addresses: Levels;
   readonly #accounts: Levels;
+  readonly #pairs: Levels;
   readonly #known = new Map<string, number>();
 
   constructor(attempts: AttemptLog, options: ThrottleOptions = throttleDefaults) {
@@ -50,16 +51,17 @@ export class Throttle {
     this.#options = options;
     this.#addresses = new Levels(options.recoverMs, options.maxEntries);
     this.#accounts = new Levels(options.recoverMs, options.maxEntries);
+    this.#pairs = new Levels(options.recoverMs, options.maxEntries);
   }
 
   /** Whether a login may be tried now. */
   async mayTry(username: string, address: string, nowMs: number): Promise<boolean> {
     const { failuresPerAddress, failuresPerAccount, knownForMs } = this.#options;
     const key = addressKey(address);
-    if (this.#addresses.at(key, nowMs) >= failuresPerAddress) return false;
-    if (this.#accounts.at(username, nowMs) < failuresPerAccount || this.isKnown(username, address, nowMs)) {
-      return true;
-    }
+    if (this.#pairs.at(pair(username, key), nowMs) >= failuresPerAccount) return false;
+    const isCalm = this.#addresses.at(key, nowMs) < failuresPerAddress &&
+      this.#accounts.at(username, nowMs) < failuresPerAccount;
+    if (isCalm || this.isKnown(username, address, nowMs)) return true;
     return await this.#attempts.hasSucceeded(username, key, nowMs - knownForMs);
   }
 
@@ -103,6 +105,7 @@ export class Throttle {
     }
     this.#addresses.raise(address, atMs);
     this.#accounts.raise(username, atMs);
+    this.#pairs.raise(pair(username, address), atMs);
   }
 }
 

@@ -51,6 +51,20 @@ Deno.test("Throttle holds strangers off an account that is guessed at, and never
   assert.equal(restarted.isKnown("a", "198.51.100.1", 1), false);
 });
 
+Deno.test("Throttle lets an account's own client try from an address that others guess from, within bounds", async () => {
+  const attempts = new Attempts();
+  const throttle = new Throttle(attempts, options);
+  throttle.succeeded("a", "192.0.2.1", 0);
+  for (let n = 0; n < 3; n++) throttle.failed("b", "192.0.2.1", 0);
+  assert.equal(await throttle.mayTry("c", "192.0.2.1", 0), false);
+  assert.equal(await throttle.mayTry("a", "192.0.2.1", 0), true);
+  const restarted = new Throttle(attempts, options);
+  for (let n = 0; n < 3; n++) restarted.failed("b", "192.0.2.1", 0);
+  assert.equal(await restarted.mayTry("a", "192.0.2.1", 0), true);
+  for (let n = 0; n < 5; n++) throttle.failed("a", "192.0.2.1", 0);
+  assert.equal(await throttle.mayTry("a", "192.0.2.1", 0), false);
+});
+
 Deno.test("Throttle forgets who succeeded too long ago", async () => {
   const throttle = new Throttle(new Attempts(), { ...options, knownForMs: 10 });
   throttle.succeeded("a", "198.51.100.1", 0);

@@ -64,6 +64,23 @@ Deno.test("stopping ends what is left at its limit", async () => {
   assert.equal(stage.intake.reserved, 0);
 });
 
+Deno.test("stopping waits no longer than its limit for a message that is being accepted", async () => {
+  await using stage = await openStage();
+  const [asked, never] = [Promise.withResolvers<void>(), Promise.withResolvers<never>()];
+  stage.intake.accept = () => {
+    asked.resolve();
+    return never.promise;
+  };
+  await using wire = await stage.login();
+  await wire.ask("MAIL FROM:<a@example.com>");
+  await wire.ask("RCPT TO:<b@x.test>");
+  await wire.ask("DATA");
+  await wire.send("From: a@example.com\r\n\r\nx\r\n.\r\n");
+  await asked.promise;
+  await stage.listener.close(50);
+  assert.equal(stage.listener.connections, 0);
+});
+
 Deno.test("a client whom our own store keeps waiting is not cut for idling", async () => {
   await using stage = await openStage({ limits: { idleMs: 60, dataMs: 60 } });
   let release = (): void => {};

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Refusal } from "../../lib/refusal.ts";
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { connect as connectTls } from "node:tls";
@@ -257,6 +258,20 @@ Deno.test("a change of the account counts at its next message", async () => {
   assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^421/);
   await wire.ended();
   assert.equal(stage.gate.forgotten.length, 2);
+});
+
+Deno.test("a reached quota is told at MAIL, after what is wrong with the account itself", async () => {
+  await using stage = await openStage();
+  const { policy } = stage.gate;
+  assert.ok(policy);
+  const spent = { ...policy, quotaReached: new Refusal("quota_reached", "Monthly limit reached") };
+  await using wire = await stage.login();
+  stage.gate.policy = spent;
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^452 4\.7\.1/);
+  stage.gate.policy = { ...spent, isSuspended: true };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^550 5\.7\.1/);
+  stage.gate.policy = { ...spent, revision: "2" };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^421/);
 });
 
 Deno.test("clients come over IPv6 too", async () => {
