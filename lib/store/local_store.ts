@@ -39,6 +39,8 @@ export interface LocalStoreOptions {
 export interface RoomyStore extends MessageStore {
   /** Throws `Refusal("body_store_full")` when a body should not even begin to arrive; cheap enough for every DATA. */
   checkRoom(): Promise<void>;
+  /** Throws when the store cannot be reached, such as one that is not mounted; says nothing of room. */
+  checkThere(): Promise<void>;
 }
 
 const formatFile = "FORMAT";
@@ -89,6 +91,10 @@ class LocalStore implements RoomyStore {
 
   checkRoom(): Promise<void> {
     return this.#room.check();
+  }
+
+  checkThere(): Promise<void> {
+    return this.#checkMounted();
   }
 
   async put(label: BodyLabel, body: Body): Promise<StorageRef> {

@@ -19,6 +19,7 @@ export async function openStore(options: StoreOptions): Promise<RoomyStore> {
 
   return {
     checkRoom: () => local.checkRoom(),
+    checkThere: () => local.checkThere(),
     put: (label, body) => local.put(label, body),
     get: async (ref) => await storeOf(ref).get(ref),
     remove: async (ref) => await storeOf(ref).remove(ref),

@@ -7,6 +7,7 @@ import { openQueue } from "../../lib/queue/open_queue.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import { parseKeys } from "../../lib/secrets/seal.ts";
+import type { RoomyStore } from "../../lib/store/local_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -35,8 +36,6 @@ export interface RunningWorker extends AsyncDisposable {
 
 /** Messages in hand for each call that may be in progress, so that calls never wait for the database. */
 const handsPerSlot = 6;
-/** A wait for doorbells cannot be cut short, so stopping takes as long. */
-const longestBlockMs = 1000;
 
 /** Opens database, store, queue, crew, worker and sweeper; undefined when the process is told to stop first. */
 export async function openWorker(config: Config, around: Surroundings): Promise<RunningWorker | undefined> {
@@ -84,15 +83,14 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   }
   const worker = new Worker({
     queue,
-    hands: config.queue.workers * handsPerSlot,
-    blockMs: Math.min(config.queue.blockTimeout, longestBlockMs),
+    ...takingSettings(config.queue),
     run: (lease) => deliver(lease, crew),
     log,
   });
   opened.defer(() => drain(worker, crew, config.worker.shutdownTimeout, log));
   const stack = opened.move();
   return {
-    whatIsDown: () => whatIsDown(database, queue),
+    whatIsDown: () => whatIsDown({ database, queue, store }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
@@ -109,7 +107,19 @@ async function drain(worker: Worker, crew: OpenedCrew, timeoutMs: number, log: L
   await drained;
 }
 
-async function whatIsDown(database: Database, queue: Queue): Promise<readonly string[]> {
-  const asked = await Promise.allSettled([database.system`select 1`, queue.ping()]);
-  return ["database", "queue"].filter((_, index) => asked[index]?.status === "rejected");
+/** The parts that do not answer; room in the store is no matter of the worker's. */
+export async function whatIsDown({ database, queue, store }: WorkerParts): Promise<readonly string[]> {
+  const asked = await Promise.allSettled([database.system`select 1`, queue.ping(), store.checkThere()]);
+  return ["database", "queue", "storage"].filter((_, index) => asked[index]?.status === "rejected");
+}
+
+interface WorkerParts {
+  readonly database: Database;
+  readonly queue: Queue;
+  readonly store: Pick<RoomyStore, "checkThere">;
+}
+
+/** How the worker takes messages, as it is configured. */
+export function takingSettings({ workers, blockTimeout }: Pick<Config["queue"], "workers" | "blockTimeout">) {
+  return { hands: workers * handsPerSlot, blockMs: blockTimeout };
 }

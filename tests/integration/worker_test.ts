@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import type { MessageId } from "../../lib/ids.ts";
+import type { GroupId, MessageId } from "../../lib/ids.ts";
 import { succeedWorker } from "../../lib/messages/claims_table.ts";
+import { openStore } from "../../lib/store/open_store.ts";
 import { deliver } from "../../services/queue-worker/deliver.ts";
 import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
+import { takingSettings, whatIsDown } from "../../services/queue-worker/open_worker.ts";
 import { Presence } from "../../services/queue-worker/presence.ts";
 import { Worker } from "../../services/queue-worker/worker.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
@@ -105,6 +107,36 @@ Deno.test("Worker.drain() finishes calls in progress and hands the rest back as 
   const after = worker(room, next);
   await until(() => sink.mails.length === 8);
   await after.drain();
+});
+
+Deno.test("Worker waits for the next message as long as is set, and drains meanwhile", async () => {
+  await using room = await DeliveryRoom.open();
+  const waits: number[] = [];
+  const queue = new Proxy(room.queue, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (name !== "reserve") return typeof value === "function" ? value.bind(target) : value;
+      return (max: number, waitMs: number, skip: ReadonlySet<GroupId>, signal: AbortSignal) => {
+        waits.push(waitMs);
+        return target.reserve(max, waitMs, skip, signal);
+      };
+    },
+  });
+  const taking = takingSettings({ workers: 1, blockTimeout: 60_000 });
+  const running = new Worker({ ...taking, queue, run: () => Promise.resolve(), log: room.log });
+  await until(() => waits.length > 0);
+  await running.drain();
+  assert.deepEqual(waits, [60_000]);
+});
+
+Deno.test("whatIsDown() names a store that is not where it was", async () => {
+  await using room = await DeliveryRoom.open();
+  const { database, queue } = room;
+  const path = await Deno.makeTempDir({ prefix: "smtp_proxy_worker_" });
+  await using store = await openStore({ type: "local", path: `${path}/messages`, instance: "0", minFree: 0 });
+  assert.deepEqual(await whatIsDown({ database, queue, store }), []);
+  await Deno.remove(path, { recursive: true });
+  assert.deepEqual(await whatIsDown({ database, queue, store }), ["storage"]);
 });
 
 Deno.test("Worker leaves room for other groups while one holds on to its messages", async () => {
