@@ -20,6 +20,8 @@ begin
     execute format('grant smtp_proxy_owner to %I', current_user);
   end if;
   execute format('grant create on database %I to smtp_proxy_owner', current_database());
+  -- Nobody here needs temporary tables, and one that is named like a table of ours could stand before it.
+  execute format('revoke temporary on database %I from public', current_database());
 end
 $$;
 

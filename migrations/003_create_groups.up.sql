@@ -50,15 +50,17 @@ create table group_members (
   foreign key (user_id, account_type) references users (id, account_type) on delete cascade
 );
 create index group_members_user on group_members (user_id);
--- An SMTP account is in one group at most; the trigger below sees to at least one.
+-- An SMTP account is in one group at most; the triggers below see to at least one.
 create unique index group_members_smtp_once on group_members (user_id) where account_type = 'smtp';
 
 create function require_smtp_membership() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public as $$
+  set search_path = pg_catalog, public, pg_temp as $$
+declare account uuid;
 begin
-  if exists (select from users u where u.id = new.id and u.account_type = 'smtp' and u.status <> 'deleted')
-    and not exists (select from group_members m where m.user_id = new.id) then
-    raise exception 'An SMTP account belongs to exactly one group: user % has none', new.id
+  if tg_table_name = 'users' then account := new.id; else account := old.user_id; end if;
+  if exists (select from users u where u.id = account and u.account_type = 'smtp' and u.status <> 'deleted')
+    and not exists (select from group_members m where m.user_id = account) then
+    raise exception 'An SMTP account belongs to exactly one group: user % has none', account
       using errcode = 'check_violation', constraint = 'users_smtp_has_group';
   end if;
   return null;
@@ -66,10 +68,12 @@ end
 $$;
 create constraint trigger users_smtp_has_group after insert or update of account_type, status on users
   deferrable initially deferred for each row execute function require_smtp_membership();
+create constraint trigger group_members_smtp_stays after delete or update of user_id on group_members
+  deferrable initially deferred for each row execute function require_smtp_membership();
 
 -- Whether a user is in no group yet: only then may a group take it by itself (ruling 1.23).
 create function user_is_unattached(candidate uuid) returns boolean
-  language sql stable security definer set search_path = pg_catalog, public
+  language sql stable security definer set search_path = pg_catalog, public, pg_temp
   return not exists (select from group_members m where m.user_id = candidate);
 
 create table api_keys (
@@ -190,7 +194,7 @@ create index auth_attempts_address on auth_attempts (address, failed_at);
 create index auth_attempts_age on auth_attempts (greatest(failed_at, succeeded_at));
 
 create function raise_group_revision() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public as $$
+  set search_path = pg_catalog, public, pg_temp as $$
 declare touched uuid := case when tg_op = 'DELETE' then old.group_id else new.group_id end;
 begin
   update groups set revision = revision + 1, updated_at = now() where id = touched;
@@ -229,7 +233,7 @@ create trigger users_tell after update of password_hash, status, allowed_domains
   for each row execute function tell_change('user_changed');
 
 create function raise_user_revision() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public as $$
+  set search_path = pg_catalog, public, pg_temp as $$
 declare touched uuid := case when tg_op = 'DELETE' then old.user_id else new.user_id end;
 begin
   update users set revision = revision + 1, updated_at = now() where id = touched;

@@ -35,8 +35,11 @@ export async function examineDatabase(
   if (!there[0]?.there) return [{ severity: "wait", problem: "The schema has not been migrated yet" }];
   const [facts] = await database.system<Facts>`
     select (select max(version) from schema_migrations) as version,
-      r.rolsuper as superuser, r.rolbypassrls as bypass,
-      exists (select from pg_class c where c.relowner = r.oid and c.relkind in ('r', 'p')) as owns,
+      exists (select from pg_roles m where m.rolsuper and pg_has_role(r.oid, m.oid, 'MEMBER')) as superuser,
+      exists (select from pg_roles m where m.rolbypassrls and pg_has_role(r.oid, m.oid, 'MEMBER')) as bypass,
+      exists (
+        select from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'S', 'v', 'm')
+          and pg_has_role(r.oid, c.relowner, 'MEMBER')) as owns,
       current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit
     from pg_roles r where r.rolname = session_user`;
   return facts ? judge(facts, range, mode) : [{ severity: "refuse", problem: "The login has no role" }];
@@ -58,7 +61,8 @@ function judge(
     findings.push({ severity: "refuse", problem });
   }
   if (facts.superuser || facts.bypass || facts.owns) {
-    const problem = "The database login is a superuser, bypasses row-level security or owns a table";
+    const problem =
+      "The database login is, or may become, a superuser, one that bypasses row-level security or one that owns a table";
     findings.push({ severity: mode.development ? "warn" : "refuse", problem });
   }
   if (mode.durable && (facts.fsync !== "on" || facts.synchronousCommit === "off")) {

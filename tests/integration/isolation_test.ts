@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { openSession, type Session } from "../../lib/postgres/database.ts";
+import { openDatabase, openSession, quoteName, type Session } from "../../lib/postgres/database.ts";
 import type { ServiceRole } from "../../services/dev/database_logins.ts";
+import { migrateUp } from "../../lib/postgres/migrate.ts";
+import { examineDatabase } from "../../lib/postgres/readiness.ts";
+import { migrations } from "../../migrations/mod.ts";
 import { type TestDatabase, testDatabase } from "../support/postgres.ts";
 import { type GroupRows, twoGroups } from "../support/two_groups.ts";
 
@@ -275,5 +278,78 @@ Deno.test("the schema holds what must always be true", async () => {
   for (const [statement, state] of broken) {
     await denied(session.run(`begin; ${statement}; commit`), [state]);
     await session.run("rollback");
+  }
+});
+
+Deno.test("no temporary table stands before a table of ours in a function that acts for others", async () => {
+  await using database = await testDatabase();
+  const [alpha, beta] = await twoGroups(database.ownerUrl);
+  await using owner = await openSession({ url: database.ownerUrl });
+  const [definer, safe] = await Promise.all([
+    owner.run("select proname from pg_proc where prosecdef and pronamespace = 'public'::regnamespace"),
+    owner.run(`select proname from pg_proc where prosecdef and pronamespace = 'public'::regnamespace
+      and exists (select from unnest(proconfig) c where c ~ '^search_path=.*, pg_temp$')`),
+  ]);
+  assert.ok(definer.length >= 4);
+  for (const name of ["require_smtp_membership", "user_is_unattached", "raise_group_revision"]) {
+    assert.ok(safe.some((row) => row["proname"] === name), name);
+  }
+  await owner.run(`grant temporary on database ${quoteName(database.name)} to public`);
+  await using session = await asRole(database, "smtp_proxy_group");
+  await session.run(`create temp table groups (id uuid, revision bigint, updated_at timestamptz);
+    insert into pg_temp.groups values ('${alpha.group}', 1), ('${beta.group}', 1);
+    grant all on pg_temp.groups to public`);
+  const before = await owner.run(`select revision from groups where id = '${alpha.group}'`);
+  await session.run("begin");
+  await session.query("select set_config('app.current_group_id', $1, true)", [alpha.group]);
+  await session.run(`update esp_providers set name = 'other'; commit`);
+  const caught = await session.run("select revision from pg_temp.groups where revision > 1");
+  assert.deepEqual(caught, [], "the trigger wrote to the temporary table");
+  const after = await owner.run(`select revision from groups where id = '${alpha.group}'`);
+  assert.ok(Number(after[0]?.["revision"]) > Number(before[0]?.["revision"]));
+});
+
+Deno.test("migrating takes temporary tables from everybody", async () => {
+  await using database = await testDatabase({ empty: true });
+  await migrateUp({ url: database.ownerUrl, migrations });
+  await using session = await asRole(database, "smtp_proxy_intake");
+  await denied(session.run("create temp table groups (id uuid)"));
+});
+
+Deno.test("an SMTP account cannot be left without a group by removing its membership", async () => {
+  await using database = await testDatabase();
+  const [alpha] = await twoGroups(database.ownerUrl);
+  await using session = await asRole(database, "smtp_proxy_group");
+  const leave = async (before: string) => {
+    await session.run("begin");
+    await session.query("select set_config('app.current_group_id', $1, true)", [alpha.group]);
+    await session.run(`${before}delete from group_members; commit`);
+  };
+  await denied(leave(""), ["23514"]);
+  await session.run("rollback");
+  await leave("update users set status = 'deleted'; ");
+});
+
+Deno.test("a login that may become an owner of tables or a superuser is found", async () => {
+  await using database = await testDatabase();
+  await using owner = await openSession({ url: database.ownerUrl });
+  const name = `climber_${crypto.randomUUID().slice(0, 8)}`;
+  const url = new URL(database.ownerUrl);
+  url.username = name;
+  const problems = async () => {
+    await using climber = openDatabase({ url: url.href, role: "smtp_proxy_worker" });
+    const range = { oldest: 1, newest: 1000 };
+    return await examineDatabase(climber, range, { development: false, durable: false });
+  };
+  await owner.run(`create role ${name} login password '${url.password}'; grant smtp_proxy_worker to ${name}`);
+  try {
+    assert.deepEqual(await problems(), []);
+    await owner.run(`grant smtp_proxy_owner to ${name} with inherit false`);
+    assert.deepEqual((await problems()).map(({ severity }) => severity), ["refuse"]);
+    await owner.run(`revoke smtp_proxy_owner from ${name}; create role ${name}_root superuser;
+      grant ${name}_root to ${name} with inherit false`);
+    assert.deepEqual((await problems()).map(({ severity }) => severity), ["refuse"]);
+  } finally {
+    await owner.run(`drop role if exists ${name}, ${name}_root`);
   }
 });
