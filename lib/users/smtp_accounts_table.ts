@@ -12,6 +12,8 @@ export interface SmtpAccount {
   readonly revision: string;
   /** CIDR texts; null allows every address. */
   readonly allowedIps: readonly string[] | null;
+  /** When the key that was used ends, in milliseconds since 1970; null for a password and a key without end. */
+  readonly expiresAtMs: number | null;
 }
 
 /** The SMTP accounts of a batch of user names, compared without case; names without account are missing. */
@@ -22,7 +24,7 @@ export async function findSmtpAccounts(
   return await sql<SmtpAccount>`
     select u.id as user, m.group_id as group, u.username, u.password_hash,
       u.status = 'active' and g.status = 'active' as is_usable, u.revision::text as revision,
-      g.allowed_ips::text[] as allowed_ips
+      g.allowed_ips::text[] as allowed_ips, null as expires_at_ms
     from users u join group_members m on m.user_id = u.id join groups g on g.id = m.group_id
     where lower(u.username) = any(${usernames.map((name) => name.toLowerCase())}::text[])
       and u.account_type = 'smtp'`;
@@ -37,7 +39,8 @@ export async function findSmtpAccountsByKey(
     select u.id as user, m.group_id as group, u.username, null as password_hash,
       u.status = 'active' and g.status = 'active' and k.revoked_at is null
         and (k.expires_at is null or k.expires_at > now()) and 'send' = any(k.scopes) as is_usable,
-      u.revision::text as revision, g.allowed_ips::text[] as allowed_ips, k.key_hash
+      u.revision::text as revision, g.allowed_ips::text[] as allowed_ips,
+      (extract(epoch from k.expires_at) * 1000)::float8 as expires_at_ms, k.key_hash
     from api_keys k join users u on u.id = k.user_id
       join group_members m on m.user_id = u.id and m.group_id = k.group_id join groups g on g.id = m.group_id
     where k.key_hash = any(${
@@ -54,6 +57,8 @@ export interface SmtpPolicy {
   readonly allowedDomains: unknown;
   readonly groupDomains: unknown;
   readonly bareLineEndings: "refuse" | "repair" | null;
+  /** CIDR texts of the group; null allows every address. */
+  readonly allowedIps: readonly string[] | null;
   /** The group's limit, when this month's messages have reached it; a hint, the insert decides. */
   readonly reachedLimit: number | null;
 }
@@ -66,6 +71,7 @@ export async function readSmtpPolicies(
   const rows = await sql<SmtpPolicy>`
     select u.id as user, u.revision::text as revision, u.status = 'active' and g.status = 'active' as is_active,
       u.allowed_domains, g.allowed_domains as group_domains, u.bare_line_endings,
+      g.allowed_ips::text[] as allowed_ips,
       case when g.monthly_limit > 0 and coalesce(a.messages, 0) >= g.monthly_limit then g.monthly_limit end
         as reached_limit
     from users u join group_members m on m.user_id = u.id join groups g on g.id = m.group_id

@@ -39,6 +39,7 @@ function accountOf(found: SmtpAccount | undefined): Account | undefined {
     revision: found.revision,
     isActive: found.isUsable,
     allowedNetworks: (found.allowedIps ?? []).flatMap((text) => parseCidr(text) ?? []),
+    ...(found.expiresAtMs !== null && { expiresAtMs: found.expiresAtMs }),
   };
 }
 

@@ -16,6 +16,8 @@ export interface ConnectionLimits {
   readonly idleMs: number;
   /** A connection older than this ends between two messages. */
   readonly sessionMs: number;
+  /** A client that has not taken its replies for so long is cut off. */
+  readonly writeMs: number;
   /** For the TLS handshake and for the PROXY header. */
   readonly handshakeMs: number;
   /** DATA may take this long plus the time its bytes take at `minBytesPerSecond`. */
@@ -75,6 +77,8 @@ export class Conversation {
   #isClosed = false;
   /** When the client last finished a command, or in DATA last sent a byte. */
   #activeAt = this.#startedAt;
+  /** Since when the client has not taken what was written, as far as it was seen. */
+  #blockedAt: number | undefined;
   #dataBeganAt = 0;
   #dataBytesSeen = 0;
 
@@ -230,16 +234,18 @@ export class Conversation {
 
   /** Looks at the clock: idle, too old, too slow, not reading. */
   watch(now: number): void {
-    const { idleMs, sessionMs, handshakeMs } = this.#parts.limits;
+    const { idleMs, writeMs, sessionMs, handshakeMs } = this.#parts.limits;
     if (this.#isClosed) return;
     if (this.#wire.isHandshaking) {
       if (now - this.#startedAt > handshakeMs && now - this.#activeAt > handshakeMs) this.#wire.destroy();
       return;
     }
     if (this.#wire.isBlocked) {
-      if (now - this.#activeAt > idleMs) this.#wire.destroy();
+      this.#blockedAt ??= now;
+      if (now - this.#blockedAt > writeMs) this.#wire.destroy();
       return;
     }
+    this.#blockedAt = undefined;
     // Replies are not held back while something slow goes on.
     this.flush();
     if (this.#draft !== undefined) return this.#watchData(this.#draft, now);

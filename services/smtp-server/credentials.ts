@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import type { GroupId, UserId } from "../../lib/ids.ts";
-import { type Cidr, cidrContains } from "../../lib/network/cidr.ts";
+import type { Cidr } from "../../lib/network/cidr.ts";
 import { Refusal } from "../../lib/refusal.ts";
-import type { AccountPolicy, Gate, Identity } from "./intake.ts";
+import { type AccountPolicy, type Gate, type Identity, letsIn } from "./intake.ts";
 import type { Throttle } from "./throttle.ts";
 
 /** An SMTP account as login needs it. */
@@ -18,6 +18,8 @@ export interface Account {
   readonly isActive: boolean;
   /** The group's networks; empty lets every address in. */
   readonly allowedNetworks: readonly Cidr[];
+  /** When the API key that was used ends, in milliseconds since 1970. */
+  readonly expiresAtMs?: number;
 }
 
 /** Where accounts are; throws when they cannot be read. */
@@ -161,7 +163,8 @@ export class Credentials implements Gate {
   }
 
   #remember(mark: string, account: Account): void {
-    this.#remembered.set(mark, { account, untilMs: this.#parts.now() + rememberMs });
+    const untilMs = Math.min(this.#parts.now() + rememberMs, account.expiresAtMs ?? Infinity);
+    this.#remembered.set(mark, { account, untilMs });
     if (this.#remembered.size <= maxRemembered) return;
     for (const oldest of this.#remembered.keys()) {
       this.#remembered.delete(oldest);
@@ -176,8 +179,7 @@ export class Credentials implements Gate {
 }
 
 function isWelcome(account: Account, address: string): boolean {
-  return account.allowedNetworks.length === 0 ||
-    account.allowedNetworks.some((network) => cidrContains(network, address));
+  return letsIn(account.allowedNetworks, address);
 }
 
 function throttled(): Refusal {

@@ -149,6 +149,20 @@ Deno.test("Credentials takes an API key of the account without hashing, and of n
   assert.equal(state.verified.length, 0);
 });
 
+Deno.test("Credentials remembers an API key no longer than it is valid", async () => {
+  const state = bench();
+  state.account = { ...ann, expiresAtMs: 1000 };
+  assert.equal(await codeOf(state.credentials.authenticate("ann", "key_good", "192.0.2.1")), "ok");
+  state.account = { ...ann, isActive: false };
+  state.nowMs = 999;
+  assert.equal(await codeOf(state.credentials.authenticate("ann", "key_good", "192.0.2.1")), "ok");
+  state.nowMs = 1000;
+  assert.equal(
+    await codeOf(state.credentials.authenticate("ann", "key_good", "192.0.2.1")),
+    "credentials_wrong",
+  );
+});
+
 Deno.test("Credentials lets only the group's networks in", async () => {
   const network = parseCidr("10.0.0.0/8");
   assert.ok(network);

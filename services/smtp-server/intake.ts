@@ -1,5 +1,6 @@
 import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
+import { type Cidr, cidrContains } from "../../lib/network/cidr.ts";
 import type { Refusal } from "../../lib/refusal.ts";
 import type { BodyLabel } from "../../lib/store/message_store.ts";
 import type { BodyWriter } from "../../lib/store/spool.ts";
@@ -35,8 +36,15 @@ export interface AccountPolicy {
   readonly groupDomains: readonly string[] | undefined;
   /** What becomes of bare CR and LF; refused unless the account says otherwise. */
   readonly lineEndings: "refuse" | "repair";
+  /** The group's networks; empty lets every address in. */
+  readonly allowedNetworks: readonly Cidr[];
   /** Thrown at MAIL: this month's limit was reached already. A hint that spares a body, for the insert decides. */
   readonly quotaReached?: Refusal;
+}
+
+/** Whether the networks let an address in; none at all let in every one. */
+export function letsIn(networks: readonly Cidr[], address: string): boolean {
+  return networks.length === 0 || networks.some((network) => cidrContains(network, address));
 }
 
 /** Who may come in and what they may do. */

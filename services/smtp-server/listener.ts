@@ -65,7 +65,13 @@ class Hall {
     const { limits } = options;
     this.options = options;
     this.counter = new SocketCounter(limits.maxConnections, limits.maxConnectionsPerAddress);
-    const shortest = Math.min(limits.idleMs, limits.sessionMs, limits.handshakeMs, limits.dataMs);
+    const shortest = Math.min(
+      limits.idleMs,
+      limits.writeMs,
+      limits.sessionMs,
+      limits.handshakeMs,
+      limits.dataMs,
+    );
     this.#timer = setInterval(() => this.#watch(), Math.min(1000, Math.max(10, shortest / 4)));
   }
 

@@ -96,6 +96,7 @@ function limitsOf({ smtp }: Config) {
     maxConnections: smtp.maxConnections,
     maxConnectionsPerAddress: smtp.maxConnectionsPerAddress,
     idleMs: smtp.readTimeout,
+    writeMs: smtp.writeTimeout,
     sessionMs: smtp.sessionTimeout,
     handshakeMs: smtp.readTimeout,
     dataMs: smtp.dataTimeout,

@@ -1,5 +1,6 @@
 import { coalesce } from "../../lib/coalesce.ts";
 import type { UserId } from "../../lib/ids.ts";
+import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { readSmtpPolicies, type SmtpPolicy } from "../../lib/users/smtp_accounts_table.ts";
@@ -41,6 +42,7 @@ function accountPolicy(policy: SmtpPolicy, { lineEndings, now }: PolicyOptions):
     allowedDomains: domainsOf(policy.allowedDomains),
     groupDomains: domainsOf(policy.groupDomains),
     lineEndings: policy.bareLineEndings ?? lineEndings,
+    allowedNetworks: (policy.allowedIps ?? []).flatMap((text) => parseCidr(text) ?? []),
     ...(policy.reachedLimit && { quotaReached: quotaReached(policy.reachedLimit, now()) }),
   };
 }

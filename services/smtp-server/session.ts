@@ -5,7 +5,7 @@ import type { Mailbox } from "../../lib/mime/address.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { CommandError, type MailCommand } from "./commands.ts";
 import { DataPhase } from "./data_phase.ts";
-import type { AccountPolicy, Gate, Identity, Intake } from "./intake.ts";
+import { type AccountPolicy, type Gate, type Identity, type Intake, letsIn } from "./intake.ts";
 import { missingFields, receivedField } from "./received.ts";
 import type { Login } from "./sasl.ts";
 import { describeAllowed, maySendFrom } from "./sender_policy.ts";
@@ -49,6 +49,8 @@ export class Session {
   readonly #parts: SessionParts;
   readonly #correlationId: string;
   #identity: Identity | undefined;
+  /** Where the client logged in from. */
+  #address = "";
   #policy: AccountPolicy | undefined;
   #mail: MailCommand | undefined;
   #recipients = new Map<string, EnvelopeRecipient>();
@@ -76,6 +78,7 @@ export class Session {
   /** AUTH: remembers who it is. */
   async logIn(login: Login, address: string): Promise<void> {
     this.#identity = await this.#parts.gate.authenticate(login.username, login.password, address);
+    this.#address = address;
   }
 
   /** Forgets the client, as STARTTLS demands (RFC 3207 section 4.2). */
@@ -104,6 +107,10 @@ export class Session {
     if (policy === undefined || policy.isSuspended) {
       gate.forget(identity);
       throw new Refusal("account_suspended", `Account "${identity.username}" may not send mail`);
+    }
+    if (!letsIn(policy.allowedNetworks, this.#address)) {
+      gate.forget(identity);
+      throw new Refusal("session_expired", "Address may not send mail any more: connect from an allowed one");
     }
     if (policy.revision !== identity.revision) {
       gate.forget(identity);

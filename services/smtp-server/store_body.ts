@@ -29,8 +29,11 @@ export function storeBody(options: StoreBodyOptions): StoreBody {
         storageRef: await withLimit(options.store.put(labelOf(submission), body), options.putTimeoutMs),
       };
     } catch (error) {
-      if (error instanceof Refusal) throw error;
+      // A store with too much waiting is as good as one that cannot be reached.
+      const isOverloaded = error instanceof Refusal && error.code === "body_memory_full";
+      if (error instanceof Refusal && !isOverloaded) throw error;
       options.onStoreDown?.(error);
+      if (isOverloaded && body.size > options.inlineLimit) throw error;
       if (body.size > options.inlineLimit) {
         const message = "The message store is not reachable, please try again later";
         throw new Refusal("body_store_down", message, { cause: error });

@@ -55,6 +55,12 @@ Deno.test("storeBody() refuses a body that is too large for the row while the st
   });
 });
 
+Deno.test("storeBody() gives a small body to the row when too many wait for the store", async () => {
+  const accepting = storing(() => Promise.reject(new Refusal("body_memory_full", "Too many wait")));
+  assert.equal((await accepting(submissionOf(inlineLimit))).storageRef, "inline");
+  await assert.rejects(accepting(submissionOf(inlineLimit + 1)), { code: "body_memory_full" });
+});
+
 Deno.test("storeBody() never puts into the database what a full disk refuses", async () => {
   const accepting = storing(() => Promise.reject(new Refusal("body_store_full", "Full")));
   await assert.rejects(accepting(submissionOf(1)), { name: "Refusal", code: "body_store_full" });

@@ -26,7 +26,7 @@ Deno.test("a trickle of message bytes is cut, silence in DATA too, and memory co
 });
 
 Deno.test("a client that never reads its replies is bounded and then cut", async () => {
-  await using stage = await openStage({ limits: { idleMs: 300, maxCommands: 10_000_000 } });
+  await using stage = await openStage({ limits: { writeMs: 300, maxCommands: 10_000_000 } });
   await using wire = await greeted(stage);
   wire.socket.pause();
   const flood = "HELP\r\n".repeat(10_000);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseCidr } from "../../lib/network/cidr.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
@@ -272,6 +273,30 @@ Deno.test("a reached quota is told at MAIL, after what is wrong with the account
   assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^550 5\.7\.1/);
   stage.gate.policy = { ...spent, revision: "2" };
   assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^421/);
+});
+
+Deno.test("a message that was taken is logged under the id that was answered", async () => {
+  await using stage = await openStage();
+  await using wire = await stage.login();
+  for (const line of ["MAIL FROM:<a@example.com>", "RCPT TO:<b@x.test>", "DATA"]) await wire.ask(line);
+  const id = (await wire.ask("From: a@example.com\r\n\r\nx\r\n.")).trim().split(" ").at(-1);
+  assert.deepEqual(stage.watcher.infos, [
+    ["message accepted", { messageId: id, group: "g1", user: "u1", size: 26 }],
+  ]);
+});
+
+Deno.test("a network that is allowed no more counts at the next message of those who are logged in", async () => {
+  await using stage = await openStage();
+  const { policy } = stage.gate;
+  const [here, elsewhere] = [parseCidr("127.0.0.0/8"), parseCidr("192.0.2.0/24")];
+  assert.ok(policy && here && elsewhere);
+  await using wire = await stage.login();
+  stage.gate.policy = { ...policy, allowedNetworks: [here] };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^250/);
+  await wire.ask("RSET");
+  stage.gate.policy = { ...policy, allowedNetworks: [elsewhere] };
+  assert.match(await wire.ask("MAIL FROM:<a@example.com>"), /^421/);
+  assert.equal(stage.gate.forgotten.length, 1);
 });
 
 Deno.test("clients come over IPv6 too", async () => {

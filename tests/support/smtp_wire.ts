@@ -84,6 +84,7 @@ export class FakeGate implements Gate {
     allowedDomains: ["example.com"],
     groupDomains: ["*"],
     lineEndings: "refuse",
+    allowedNetworks: [],
   };
   readonly tried: { username: string; password: string; address: string }[] = [];
   readonly forgotten: Identity[] = [];
@@ -108,6 +109,7 @@ export class FakeGate implements Gate {
 export class Watcher implements Observer {
   readonly events: string[] = [];
   readonly errors: unknown[] = [];
+  readonly infos: unknown[] = [];
   connection = (result: string, reason = ""): void => void this.events.push(`${result} ${reason}`.trim());
   session = (change: string): void => void this.events.push(change);
   login = (result: string): void => void this.events.push(`login ${result}`);
@@ -117,7 +119,7 @@ export class Watcher implements Observer {
   get log(): Log {
     const log: Log = {
       debug: () => {},
-      info: () => {},
+      info: (sentence, fields) => void this.infos.push([sentence, fields]),
       warn: () => {},
       error: (sentence, fields) => void this.errors.push([sentence, fields?.error]),
       with: () => log,
@@ -178,6 +180,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       maxConnections: 1000,
       maxConnectionsPerAddress: 1000,
       idleMs: 60_000,
+      writeMs: 60_000,
       sessionMs: 3_600_000,
       handshakeMs: 10_000,
       dataMs: 60_000,
