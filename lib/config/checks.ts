@@ -26,10 +26,16 @@ export const checks: readonly Check[] = [
   { about: ["queue.redis_addr"], find: ({ queue }) => hostAndPort(queue.redisAddr) },
   { about: ["queue.redis_tls", "queue.redis_ca_file"], find: redisCertificates },
   { about: ["queue.lease", "delivery.call_timeout"], find: leaseOutlastsCalls },
+  { about: ["database.url"], find: ({ database }) => databaseUrl("database.url", database.url.reveal()) },
+  {
+    about: ["database.owner_url"],
+    find: ({ database }) => databaseUrl("database.owner_url", database.ownerUrl.reveal() || "postgres://h/d"),
+  },
+  { about: ["smtp.hostname"], find: ({ smtp }) => hostname(smtp.hostname) },
   { about: ["database.pool_min", "database.pool_max"], find: poolLimits },
   { about: ["smtp.memory_body", "smtp.body_memory"], find: bodyMemory },
   { about: ["smtp.proxy_protocol", "smtp.trusted_networks"], find: trustedProxies },
-  { about: ["storage.type", "storage.path", "storage.s3_bucket"], find: storePlace },
+  { about: ["storage.type", "storage.path"], find: storePlace },
   { about: ["tls.cert_file", "tls.key_file"], find: certificateAndKey },
   { about: ["logging.output"], find: logOutput },
   { about: ["secrets.keys"], find: sealingKeys },
@@ -61,10 +67,28 @@ function redisCertificates({ queue }: Config): string | undefined {
   return "queue.redis_ca_file is set, but queue.redis_tls is false";
 }
 
+/** A lease is renewed at a third, so that is what may be gone of it; and a result has yet to be written. */
 function leaseOutlastsCalls({ queue, delivery }: Config): string | undefined {
-  if (queue.lease > delivery.callTimeout) return undefined;
-  return `queue.lease must be longer than delivery.call_timeout: current values are ${queue.lease} ms and ` +
-    `${delivery.callTimeout} ms`;
+  const least = Math.floor((delivery.callTimeout + leaseMarginMs) * 3 / 2);
+  if (queue.lease > least) return undefined;
+  return `queue.lease must be longer than ${least} ms, one and a half times delivery.call_timeout and a second: ` +
+    `current values are ${queue.lease} ms and ${delivery.callTimeout} ms`;
+}
+
+const leaseMarginMs = 1000;
+
+function hostname(value: string): string | undefined {
+  if (/^(?=.{1,255}$)[\p{L}\p{N}_]([\p{L}\p{N}._-]*[\p{L}\p{N}_])?$|^\[[0-9A-Fa-f:.IPv]+\]$/u.test(value)) {
+    return undefined;
+  }
+  return `smtp.hostname is not a host name: current value is ${JSON.stringify(value).slice(0, 200)}`;
+}
+
+/** Says nothing of the text itself: it holds a password. */
+function databaseUrl(path: string, value: string): string | undefined {
+  if (/^(postgres|postgresql|socket):/.test(value) && URL.canParse(value)) return undefined;
+  return `${path} is not a URL such as postgres://user:password@host:5432/name, current value is not shown; ` +
+    "special characters of a password are written as %XX";
 }
 
 function poolLimits({ database }: Config): string | undefined {
@@ -83,9 +107,7 @@ function trustedProxies({ smtp }: Config): string | undefined {
 }
 
 function storePlace({ storage }: Config): string | undefined {
-  if (storage.type === "s3" && storage.s3Bucket === "") {
-    return "storage.type is s3, but storage.s3_bucket is empty";
-  }
+  if (storage.type === "s3") return "storage.type s3 is not available yet";
   if (storage.type === "local" && storage.path === "") {
     return "storage.type is local, but storage.path is empty";
   }

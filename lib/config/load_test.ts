@@ -199,7 +199,11 @@ Deno.test("loadConfig() refuses settings that contradict each other", () => {
   const cases: readonly [Record<string, string>, RegExp, Service?][] = [
     [{ QUEUE_LEASE: "30s" }, /queue\.lease must be longer/],
     [{ TLS_CERT_FILE: "/c" }, /tls\.key_file is empty/],
-    [{ STORAGE_TYPE: "s3" }, /s3_bucket is empty/],
+    [{ STORAGE_TYPE: "s3" }, /s3 is not available yet/],
+    [{ QUEUE_LEASE: "46s" }, /queue\.lease must be longer than 46500 ms/],
+    [{ SMTP_MAX_RECIPIENTS: "32768" }, /from 1 to 32767/],
+    [{ SMTP_HOSTNAME: "two words" }, /smtp\.hostname is not a host name/],
+    [{ SMTP_HOSTNAME: "a\r\n250 b" }, /smtp\.hostname is not a host name/],
     [{ DATABASE_POOL_MIN: "30" }, /pool_min is above/],
     [{ SMTP_PORT: "465" }, /smtp\.port and smtp\.implicit_tls_port are the same port/],
     [{ SMTP_PORT: "9589", INSTANCE: "2" }, /smtp\.port and smtp\.ops_port are the same port/],
@@ -217,6 +221,17 @@ Deno.test("loadConfig() refuses settings that contradict each other", () => {
     const mistakes = mistakesOf({ env: prefixed, service });
     assert.equal(mistakes.length, 1, mistakes.join());
     assert.match(mistakes.join(), expected);
+  }
+});
+
+Deno.test("loadConfig() refuses a database URL that cannot be read, and shows nothing of it", () => {
+  for (const name of ["SMTP_PROXY_DATABASE_URL", "SMTP_PROXY_DATABASE_OWNER_URL"]) {
+    for (const url of ["postgres://u:hush@db:port/x", "u:hush@db/x", "postgres://u:hush@[/x"]) {
+      const mistakes = mistakesOf({ env: { [name]: url } });
+      assert.equal(mistakes.length, 1, mistakes.join());
+      assert.match(mistakes.join(), /^database\.(owner_)?url is not a URL/);
+      assert.doesNotMatch(mistakes.join(), /hush/);
+    }
   }
 });
 
