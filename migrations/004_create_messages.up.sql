@@ -198,9 +198,11 @@ declare
 begin
   select m.id, m.status, m.status = 'queued' and m.claim is null into find_submission.id, find_submission.status, is_free
   from messages m
-  where m.submission_hash = hash and m.group_id = of_group and m.id between oldest and newest
+  where m.submission_hash = hash and m.id between oldest and newest
+    -- As text, so that no plan reads the group's messages one by one instead of asking the hash's index.
+    and m.group_id::text = of_group::text
     and m.status in ('queued', 'processing', 'delivered', 'enqueue_failed')
-  order by m.id desc limit 1;
+  order by m.id::text desc limit 1;
   if not found then
     return;
   end if;
