@@ -70,6 +70,8 @@ create table recipients (
   attempts smallint not null default 0,
   -- Null: due whenever its message is.
   next_attempt_at timestamptz,
+  -- What it was put off for the last time: a wait that grows begins anew with another cause (ruling 3.4).
+  wait_cause varchar(32),
   fault_code varchar(64),
   fault_detail varchar(600),
   -- The last call made for it.

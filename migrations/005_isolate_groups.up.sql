@@ -112,8 +112,8 @@ grant select on esp_providers, routing_rules, routing_rule_providers to smtp_pro
 grant select, insert, update, delete on provider_state to smtp_proxy_worker;
 grant select, update (status, failure_code, claim, claimed_by, claimed_until, claims, attempts, next_attempt_at,
   ring_after, rings, provider_id, processed_at) on messages to smtp_proxy_worker;
-grant select, update (status, failure_code, attempts, next_attempt_at, fault_code, fault_detail, call_id, updated_at)
-  on recipients to smtp_proxy_worker;
+grant select, update (status, failure_code, attempts, next_attempt_at, wait_cause, fault_code, fault_detail, call_id,
+  updated_at) on recipients to smtp_proxy_worker;
 grant select, insert, update on delivery_logs to smtp_proxy_worker;
 grant insert on delivery_events, activity_logs to smtp_proxy_worker;
 grant select (account, address, failed_at, succeeded_at), delete on auth_attempts to smtp_proxy_worker;

@@ -67,6 +67,7 @@ interface RecipientRow {
   readonly o: string | null;
   readonly t: number;
   readonly w: number | null;
+  readonly c: string | null;
 }
 
 /** Who claims and for how long. */
@@ -122,7 +123,7 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
       join groups g on g.id = c.group_id
       left join lateral (
         select jsonb_agg(jsonb_build_object('p', r.position, 'a', r.address, 'n', r.notify, 'o', r.original_recipient,
-            't', r.attempts, 'w', round(1000 * extract(epoch from r.next_attempt_at - r.updated_at))) order by r.position)
+            't', r.attempts, 'w', round(1000 * extract(epoch from r.next_attempt_at - r.updated_at)), 'c', r.wait_cause) order by r.position)
             filter (where r.next_attempt_at is null or r.next_attempt_at <= clock_timestamp()) as recipients,
           bool_or(r.next_attempt_at > clock_timestamp()) as later
         from recipients r
@@ -175,6 +176,7 @@ function recipientOf(row: RecipientRow): Recipient {
     ...(row.o !== null && { originalRecipient: row.o }),
     attempts: row.t,
     ...(row.w !== null && row.w > 0 && { lastDelayMs: row.w }),
+    ...(row.c !== null && { lastCause: row.c }),
   };
 }
 

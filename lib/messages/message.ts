@@ -100,6 +100,8 @@ export interface Recipient {
   readonly attempts: number;
   /** How long it was put off the last time, for waits that grow. */
   readonly lastDelayMs?: number;
+  /** What it was put off for then, when no attempt was spent: `throttled`, `breaker_open`. */
+  readonly lastCause?: string;
 }
 
 /** What we answered 250 for, as the worker that claimed it sees it. */

@@ -14,6 +14,8 @@ export interface RecipientChange {
   /** For `pending`: due again after this long. */
   readonly delayMs?: number;
   readonly attemptSpent: boolean;
+  /** For `pending` without an attempt: what it is put off for. */
+  readonly waitCause?: string;
   /** Why, when it was not simply accepted. */
   readonly fault?: { readonly code: string; readonly detail: string };
   /** The outcome's kind, for the call's log. */
@@ -107,6 +109,7 @@ function changeRow(change: RecipientChange) {
     failure: change.failure ?? null,
     delay_ms: change.delayMs ?? null,
     spent: change.attemptSpent ? 1 : 0,
+    cause: change.waitCause ?? null,
     kind: change.kind ?? change.status,
     code: change.fault?.code.slice(0, 64) ?? null,
     detail: change.fault?.detail.slice(0, 600) ?? null,
@@ -146,7 +149,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
     ), change as materialized (
       select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
       from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
-        delay_ms float8, spent smallint, kind text, code text, detail text)
+        delay_ms float8, spent smallint, cause text, kind text, code text, detail text)
       where not item.is_written
     ), logged as (
       update delivery_logs l set status = c.status, duration_ms = c.duration_ms,
@@ -167,7 +170,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
         next_attempt_at = case when c.delay_ms is not null
           then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
-        fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
+        wait_cause = c.cause, fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
         updated_at = clock_timestamp()
       from change c
       where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[])

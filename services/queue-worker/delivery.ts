@@ -61,6 +61,7 @@ export function changeFor(
     attempt: recipient.attempts + 1,
     ageMs: claim.ageMs + performance.now() - claimedAt,
     ...(recipient.lastDelayMs !== undefined && { lastDelayMs: recipient.lastDelayMs }),
+    ...(recipient.lastCause !== undefined && { lastCause: recipient.lastCause }),
   };
   if ("obstacle" in verdict) {
     const { obstacle, forMs } = verdict;
@@ -68,6 +69,7 @@ export function changeFor(
     crew.metrics.worker.waits.add({ cause: obstacle === "needs_attention" ? "credentials" : obstacle });
     return {
       ...changeOf(recipient, judgement),
+      waitCause: obstacle,
       fault: { code: obstacle, detail: obstacleTexts.get(obstacle) ?? obstacle },
     };
   }
@@ -80,6 +82,7 @@ export function changeFor(
   return {
     ...changeOf(recipient, judgement),
     kind: outcome.kind,
+    ...(outcome.kind === "wait" && { waitCause: outcome.cause }),
     ...(outcome.kind !== "accepted" && { fault: outcome.fault }),
     ...(judgement.status === "failed" && { attemptSpent: outcome.kind !== "wait" }),
   };

@@ -31,6 +31,8 @@ export interface Trial {
   readonly ageMs: number;
   /** How long the recipient was put off the last time, if it was. */
   readonly lastDelayMs?: number;
+  /** What it was put off for then; absent when an attempt was spent. */
+  readonly lastCause?: string;
   /** What the provider's owner wants when nobody knows whether it was sent (ruling 3.12). */
   readonly unknown: "retry" | "hold";
 }
@@ -91,9 +93,9 @@ function waitAfter(outcome: Extract<RecipientOutcome, { kind: "wait" }>, trial: 
   if (given !== undefined) return Math.max(given, shortestWaitMs);
   switch (outcome.cause) {
     case "throttled":
-      return doubled(trial.lastDelayMs, 5 * second);
+      return doubled(lastDelayFor(outcome.cause, trial), 5 * second);
     case "unavailable":
-      return doubled(trial.lastDelayMs, 30 * second);
+      return doubled(lastDelayFor(outcome.cause, trial), 30 * second);
     case "credentials":
     case "configuration":
       return minute;
@@ -115,6 +117,11 @@ function wait(
 
 function named(afterMs: number | undefined): number | undefined {
   return afterMs === undefined ? undefined : Math.min(Math.max(0, afterMs), longestNamedWaitMs);
+}
+
+/** Only a wait of the same cause grows; any other says nothing about how long this one lasts. */
+function lastDelayFor(cause: string, { lastCause, lastDelayMs }: Trial): number | undefined {
+  return lastCause === cause ? lastDelayMs : undefined;
 }
 
 function doubled(lastMs: number | undefined, firstMs: number): number {

@@ -53,11 +53,20 @@ Deno.test("judge() lets a longer named wait win over the schedule, up to six hou
 
 Deno.test("judge() spends no attempt on a throttled call and doubles its waits from 5 s to 15 m", () => {
   const waits = [undefined, 5, 10, 600, 900].map((last) => {
-    const trial = { ...first, ...(last !== undefined && { lastDelayMs: last * second }) };
-    return judge(wait("throttled"), trial, terms, none);
+    const before = last === undefined ? {} : { lastDelayMs: last * second, lastCause: "throttled" };
+    return judge(wait("throttled"), { ...first, ...before }, terms, none);
   });
   assert.deepEqual(waits, [5, 10, 20, 900, 900].map((s) => pending(s * second, false)));
   assert.deepEqual(judge(wait("throttled", 40 * second), first, terms, none), pending(40 * second, false));
+});
+
+Deno.test("judge() begins a growing wait anew when the last one had another cause, or spent an attempt", () => {
+  for (const lastCause of ["breaker_open", "unavailable", undefined]) {
+    const trial = { ...first, lastDelayMs: 10 * minute, ...(lastCause !== undefined && { lastCause }) };
+    assert.deepEqual(judge(wait("throttled"), trial, terms, none), pending(5 * second, false));
+  }
+  const throttled = { ...first, lastDelayMs: 10 * minute, lastCause: "throttled" };
+  assert.deepEqual(judge(wait("unavailable"), throttled, terms, none), pending(30 * second, false));
 });
 
 Deno.test("judge() looks again at credentials and configuration in a minute, without an attempt", () => {
@@ -69,7 +78,16 @@ Deno.test("judge() looks again at credentials and configuration in a minute, wit
 
 Deno.test("judge() waits 30 s doubling to 15 m for what is unavailable, without an attempt", () => {
   assert.deepEqual(judge(wait("unavailable"), first, terms, none), pending(30 * second, false));
-  const later = judge(wait("unavailable"), { ...first, lastDelayMs: 10 * minute }, terms, none);
+  const later = judge(
+    wait("unavailable"),
+    {
+      ...first,
+      lastDelayMs: 10 * minute,
+      lastCause: "unavailable",
+    },
+    terms,
+    none,
+  );
   assert.deepEqual(later, pending(15 * minute, false));
 });
 

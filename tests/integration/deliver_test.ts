@@ -114,6 +114,25 @@ Deno.test("deliver() spends no attempt while it is throttled, and expires in the
   assert.equal(await room.statusOf(id), "failed/expired");
 });
 
+Deno.test("deliver() waits 5 s for the first throttled call, whatever was waited for before", async () => {
+  const replies = ["451 4.3.0 Not now", "450 4.7.0 Rate limit exceeded", "450 4.7.0 Rate limit exceeded"];
+  await using sink = await SmtpSink.open({
+    script: ({ at }) => at === "MAIL" ? { reply: replies.shift() ?? "250 2.1.0 Ok" } : undefined,
+  });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew();
+  const id = await room.submit();
+  const waits: number[] = [];
+  while (replies.length > 0) {
+    await room.deliver(id, crew);
+    waits.push((await room.recipientsOf(id))[0]?.due ?? 0);
+    await room.makeDue(id);
+  }
+  const [afterFault = 0, first = 0, second = 0] = waits;
+  assert.ok(afterFault > 25 && first < 6.1 && second > 9 && second < 15, `the waits were ${waits}`);
+});
+
 Deno.test("deliver() marks a relay that refuses the credentials and sends one probe, the rest waits", async () => {
   let isRepaired = false;
   await using sink = await SmtpSink.open({
