@@ -12,8 +12,9 @@ import { SmtpPool } from "../smtp/pool.ts";
 import { replyText } from "../smtp/reply.ts";
 import type { Reply } from "../smtp/reply.ts";
 import type { TransactionResult } from "../smtp/transaction.ts";
-import type { Esp, EspIo, EspKind, GuardedAddress, Parcel } from "./esp.ts";
-import type { CallReport, EspAnswer, Fault, RecipientOutcome } from "./outcome.ts";
+import { accountSecrets, accountSettings } from "./account_settings.ts";
+import type { AccountCheck, Esp, EspIo, EspKind, GuardedAddress, Parcel } from "./esp.ts";
+import type { CallReport, EspAnswer, RecipientOutcome } from "./outcome.ts";
 import { planEnvelope } from "./smtp_envelope.ts";
 import type { EnvelopePlan } from "./smtp_envelope.ts";
 import {
@@ -40,9 +41,7 @@ const settings = z.strictObject({
   name: z.string().regex(/^[\w.:[\]-]{1,255}$/).optional(),
   /** `host` or `host:port` to connect to in place of `host`, whose name the certificate must still carry. */
   endpoint: z.string().max(300).regex(endpointPattern).refine(hasRightPort).optional(),
-  strip_dkim: z.boolean().optional(),
-  unknown: z.enum(["retry", "hold"]).optional(),
-  webhook: z.record(z.string(), z.unknown()).optional(),
+  ...accountSettings,
 }).refine((given) => (given.username === undefined) === (given.password === undefined), {
   message: "username and password go together",
 });
@@ -59,7 +58,7 @@ export type SmtpRelaySettings = z.output<typeof settings>;
 export const smtpRelay: EspKind<SmtpRelaySettings> = {
   name: "smtp",
   settings,
-  secretKeys: ["password"],
+  secretKeys: [...accountSecrets, "password"],
   open: (given, io) => new SmtpRelay(given, io),
 };
 
@@ -71,6 +70,7 @@ const bccFields = ["bcc", "resent-bcc"] as const;
 
 class SmtpRelay implements Esp {
   readonly limits = { recipients: maxRecipients, bytes: Number.MAX_SAFE_INTEGER, parallel: maxConnections };
+  readonly smtpUtf8 = true;
   readonly #settings: SmtpRelaySettings;
   readonly #io: EspIo;
   readonly #dropped: ReadonlySet<string>;
@@ -99,15 +99,15 @@ class SmtpRelay implements Esp {
     return report.asCallReport();
   }
 
-  async check(signal: AbortSignal): Promise<readonly Fault[]> {
+  async check(signal: AbortSignal): Promise<AccountCheck> {
     try {
       const client = await this.#open({ deadline: performance.now() + this.#io.callTimeoutMs, signal });
       await client.quit();
-      return [];
+      return { faults: [] };
     } catch (error) {
       if (!(error instanceof SmtpFailure)) throw error;
       const outcome = outcomeOfFailure(error);
-      return outcome.kind === "accepted" ? [] : [outcome.fault];
+      return { faults: outcome.kind === "accepted" ? [] : [outcome.fault] };
     }
   }
 

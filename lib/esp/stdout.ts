@@ -1,15 +1,11 @@
 import { z } from "zod";
 import type { RecipientId } from "../ids.ts";
 import type { Body } from "../store/body.ts";
-import type { Esp, EspIo, EspKind, Parcel } from "./esp.ts";
+import { accountSecrets, accountSettings, httpEndpoint } from "./account_settings.ts";
+import type { AccountCheck, Esp, EspIo, EspKind, Parcel } from "./esp.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
 
-const settings = z.strictObject({
-  endpoint: z.string().max(2048).optional(),
-  strip_dkim: z.boolean().optional(),
-  unknown: z.enum(["retry", "hold"]).optional(),
-  webhook: z.record(z.string(), z.unknown()).optional(),
-});
+const settings = z.strictObject({ ...accountSettings, endpoint: httpEndpoint });
 
 /** The settings of `stdout`: those that every kind has, none of them counts here. */
 export type StdoutSettings = z.output<typeof settings>;
@@ -18,7 +14,7 @@ export type StdoutSettings = z.output<typeof settings>;
 export const stdout: EspKind<StdoutSettings> = {
   name: "stdout",
   settings,
-  secretKeys: [],
+  secretKeys: accountSecrets,
   open: (_settings, io) => new Stdout(io),
 };
 
@@ -27,6 +23,7 @@ const printedLimit = 64 * 1024;
 
 class Stdout implements Esp {
   readonly limits = { recipients: 1000, bytes: Number.MAX_SAFE_INTEGER };
+  readonly smtpUtf8 = true;
   readonly #io: EspIo;
 
   constructor(io: EspIo) {
@@ -42,8 +39,8 @@ class Stdout implements Esp {
       : { recipients };
   }
 
-  check(): Promise<readonly []> {
-    return Promise.resolve([]);
+  check(): Promise<AccountCheck> {
+    return Promise.resolve({ faults: [] });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

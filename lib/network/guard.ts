@@ -11,7 +11,7 @@ export class AddressNotAllowed extends Error {
 export interface GuardOptions {
   /** CIDR networks or addresses that are allowed although they are not public. */
   readonly allowedNetworks: readonly string[];
-  /** Ports allowed beside 25, 465, 587 and 2525. */
+  /** Ports allowed beside 25, 465, 587 and 2525, for endpoints beside 443. */
   readonly allowedPorts: readonly number[];
   /** Whether loopback may be called, on any port. */
   readonly development: boolean;
@@ -53,10 +53,22 @@ const translated6 = network("64:ff9b::/96");
 
 /** Resolves a host and answers one of its addresses when all of them may be called (ruling 3.14). */
 export function createGuard(options: GuardOptions): (host: string, port: number) => Promise<CheckedAddress> {
+  return guardFor(options, mailPorts);
+}
+
+/** Resolves when every address of a URL's host may be called by HTTP: on 443 or an allowed port, 80 included. */
+export function createEndpointGuard(options: GuardOptions): (url: URL) => Promise<void> {
+  const guard = guardFor(options, [443]);
+  return async ({ protocol, hostname, port }) => {
+    await guard(hostname, Number(port || (protocol === "https:" ? 443 : 80)));
+  };
+}
+
+function guardFor(options: GuardOptions, usualPorts: readonly number[]) {
   const allowed = options.allowedNetworks.map(network);
-  const ports = new Set([...mailPorts, ...options.allowedPorts]);
+  const ports = new Set([...usualPorts, ...options.allowedPorts]);
   const resolve = options.resolve ?? resolveBySystem;
-  return async (host, port) => {
+  return async (host: string, port: number): Promise<CheckedAddress> => {
     const literal = literalAddress(host);
     const addresses = literal === undefined ? await resolve(host) : [literal];
     if (addresses.length === 0) throw new Error(`Cannot resolve ${host}: it has no address`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { AddressNotAllowed, createGuard } from "./guard.ts";
+import { AddressNotAllowed, createEndpointGuard, createGuard } from "./guard.ts";
 
 const strict = { allowedNetworks: [], allowedPorts: [], development: false } as const;
 
@@ -90,4 +90,19 @@ Deno.test("createGuard() says when a name has no address, and passes on what the
   await assert.rejects(none("relay.example", 25), /has no address/);
   const down = createGuard({ ...strict, resolve: () => Promise.reject(new Error("ENOTFOUND")) });
   await assert.rejects(down("relay.example", 25), /ENOTFOUND/);
+});
+
+Deno.test("createEndpointGuard() allows HTTPS to public addresses, other ports and networks where they are named", async () => {
+  const at = (address: string, changes = {}) =>
+    createEndpointGuard({ ...strict, resolve: () => Promise.resolve([address]), ...changes });
+  await at("8.8.8.8")(new URL("https://api.example/v3"));
+  await assert.rejects(at("8.8.8.8")(new URL("http://api.example/")), /port 80 is not in/);
+  await assert.rejects(at("8.8.8.8")(new URL("https://api.example:8443/")), /port 8443 is not in/);
+  await at("8.8.8.8", { allowedPorts: [8443] })(new URL("https://api.example:8443/"));
+  for (const inside of ["10.0.0.1", "127.0.0.1", "169.254.169.254", "fd00::1"]) {
+    await assert.rejects(at(inside)(new URL("https://api.example/")), AddressNotAllowed);
+  }
+  await assert.rejects(at("8.8.8.8")(new URL("https://[::1]/")), AddressNotAllowed);
+  await at("10.0.0.1", { allowedNetworks: ["10.0.0.0/8"] })(new URL("https://api.example/"));
+  await at("8.8.8.8", { development: true })(new URL("http://127.0.0.1:4010/"));
 });

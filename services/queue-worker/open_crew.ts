@@ -1,6 +1,6 @@
 import { findKind } from "../../lib/esp/catalog.ts";
 import type { EspIo } from "../../lib/esp/esp.ts";
-import { createGuard } from "../../lib/network/guard.ts";
+import { createEndpointGuard, createGuard } from "../../lib/network/guard.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { holderOf } from "../../lib/messages/claims_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
@@ -110,14 +110,12 @@ export function openCrew(options: CrewOptions): OpenedCrew {
 export function crewSettings(config: Config, keys: readonly SealingKey[]) {
   const { delivery, queue, worker, esp, environment } = config;
   const development = environment === "development";
+  const callable = { allowedNetworks: esp.allowedNetworks, allowedPorts: esp.allowedPorts, development };
   const io: EspIo = {
     fetch,
     now: () => new Date(),
-    guard: createGuard({
-      allowedNetworks: esp.allowedNetworks,
-      allowedPorts: esp.allowedPorts,
-      development,
-    }),
+    guard: createGuard(callable),
+    guardEndpoint: createEndpointGuard(callable),
     callTimeoutMs: delivery.callTimeout,
     answerTimeoutMs,
     print: printLine,

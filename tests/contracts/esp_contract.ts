@@ -87,7 +87,7 @@ export function espContract(name: string, start: () => Promise<EspUnderTest>): v
   });
 
   test("check() finds no fault with a service that works", async (esp, under) => {
-    assert.deepEqual(await esp.check(signal), []);
+    assert.deepEqual((await esp.check(signal)).faults, []);
     assert.doesNotMatch(under.received(), /Subject/);
   });
 
@@ -109,6 +109,6 @@ export function remoteEspContract(name: string, start: () => Promise<RemoteEspUn
     const { signal } = new AbortController();
     const report = await esp.deliver(parcelOf(["b@example.org", "c@example.org"]), signal);
     assert.deepEqual([...report.recipients.values()].map((outcome) => outcome.kind), ["retry", "retry"]);
-    assert.equal((await esp.check(signal)).length, 1);
+    assert.equal((await esp.check(signal)).faults.length, 1);
   });
 }

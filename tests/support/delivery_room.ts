@@ -3,7 +3,7 @@ import { findKind } from "../../lib/esp/catalog.ts";
 import { type MessageId, newId, type ProviderId } from "../../lib/ids.ts";
 import type { EnvelopeRecipient } from "../../lib/messages/message.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
-import { createGuard } from "../../lib/network/guard.ts";
+import { createEndpointGuard, createGuard } from "../../lib/network/guard.ts";
 import { type Database, openDatabase, openSession, type Session } from "../../lib/postgres/database.ts";
 import { putProvider } from "../../lib/providers/providers_table.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
@@ -120,6 +120,7 @@ export class DeliveryRoom implements AsyncDisposable {
           fetch,
           now: () => new Date(),
           guard: createGuard({ allowedNetworks: [], allowedPorts: [], development: true }),
+          guardEndpoint: createEndpointGuard({ allowedNetworks: [], allowedPorts: [], development: true }),
           callTimeoutMs: options.terms?.callTimeoutMs ?? 5000,
           answerTimeoutMs: options.terms?.answerTimeoutMs ?? answerTimeoutMs,
           print: (text) => this.printed.push(text),
