@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { CredentialSource, CredentialWish } from "../aws/credentials.ts";
 import type { CallId } from "../ids.ts";
 import type { Message, Recipient } from "../messages/message.ts";
 import type { Body } from "../store/body.ts";
@@ -79,6 +80,8 @@ export interface EspIo {
   readonly showText: boolean;
   /** The folder below which `file` may write; absent where that is not allowed. */
   readonly mailFolder?: string;
+  /** Opens AWS credentials (ruling 1.17); absent where only `static` ones without a role can be had. */
+  readonly credentials?: (wish: CredentialWish) => CredentialSource;
 }
 
 /** An address that was resolved and found allowed; connect to it and no other. */
