@@ -60,6 +60,9 @@ create policy every_group on group_members to smtp_proxy_admin using (true) with
 create policy every_group on usage to smtp_proxy_admin using (true) with check (true);
 create policy every_group on activity_logs to smtp_proxy_admin using (true) with check (true);
 create policy every_group on messages for select to smtp_proxy_admin using (true);
+-- Which keys are still needed, and by whom; what is sealed stays the group's.
+create policy every_group on esp_providers for select to smtp_proxy_admin using (true);
+grant select (id, group_id, key_id) on esp_providers to smtp_proxy_admin;
 grant select, insert, update on groups, users, usage to smtp_proxy_admin;
 grant select, insert, update, delete on group_members to smtp_proxy_admin;
 grant select, insert on activity_logs to smtp_proxy_admin;

@@ -9,6 +9,7 @@ export type Service =
   | "api-server"
   | "migrate"
   | "seed"
+  | "seal"
   | "dev"
   | "test-client";
 

@@ -73,7 +73,7 @@ Deno.test("configOfProcess() prints every mistake and exits with 2", async () =>
   assert.match(stderr, /^- queue\.workers \(SMTP_PROXY_QUEUE_WORKERS\): .*"0"$/m);
 });
 
-for (const task of ["smtp-server", "queue-worker", "api-server", "migrate", "seed"] as const) {
+for (const task of ["smtp-server", "queue-worker", "api-server", "migrate", "seed", "seal"] as const) {
   Deno.test(`the task ${task} lets its program read a YAML file`, async () => {
     const file = await Deno.makeTempFile({ suffix: ".yaml" });
     try {
