@@ -8,6 +8,8 @@ import messagesUp from "./004_create_messages.up.sql" with { type: "text" };
 import messagesDown from "./004_create_messages.down.sql" with { type: "text" };
 import isolateUp from "./005_isolate_groups.up.sql" with { type: "text" };
 import isolateDown from "./005_isolate_groups.down.sql" with { type: "text" };
+import accessUp from "./006_give_access.up.sql" with { type: "text" };
+import accessDown from "./006_give_access.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -24,4 +26,5 @@ export const migrations: readonly Migration[] = [
   { version: 3, name: "create_groups", up: groupsUp, down: groupsDown },
   { version: 4, name: "create_messages", up: messagesUp, down: messagesDown },
   { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },
+  { version: 6, name: "give_access", up: accessUp, down: accessDown },
 ];

@@ -3,7 +3,7 @@ import type { Database } from "./database.ts";
 import { examineDatabase, type SchemaRange } from "./readiness.ts";
 
 /** The schema versions that this release works with (ruling 3.21). */
-export const supportedSchema: SchemaRange = { oldest: 5, newest: 5 };
+export const supportedSchema: SchemaRange = { oldest: 6, newest: 6 };
 
 const againMs = 1000;
 
