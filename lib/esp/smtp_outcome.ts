@@ -46,6 +46,7 @@ export function outcomeOfFailure(failure: SmtpFailure): RecipientOutcome {
       // Nobody beyond us is to blame: no breaker trips, no other provider is tried.
       return { kind: "wait", cause: "unavailable", fault: fault("message", code, message) };
     case "bare_line_ending":
+    case "header_too_long":
     case "address_invalid":
       return { kind: "refused", fault: fault("message", code, message) };
     case "auth_refused":

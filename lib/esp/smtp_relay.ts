@@ -2,6 +2,8 @@ import net from "node:net";
 import { z } from "zod";
 import type { RecipientId } from "../ids.ts";
 import type { Recipient } from "../messages/message.ts";
+import { droppedFields } from "../mime/header_edits.ts";
+import { HeaderTooLong } from "../mime/outgoing.ts";
 import { AddressNotAllowed } from "../network/guard.ts";
 import type { CallBounds } from "../smtp/channel.ts";
 import { SmtpClient } from "../smtp/client.ts";
@@ -54,7 +56,7 @@ function hasRightPort(endpoint: string): boolean {
 /** The settings of an SMTP relay. */
 export type SmtpRelaySettings = z.output<typeof settings>;
 
-/** Any server that takes mail by SMTP: the bytes go on as they are, Bcc fields excepted. */
+/** Any server that takes mail by SMTP: the bytes go on as they are, Bcc and account-steering fields excepted. */
 export const smtpRelay: EspKind<SmtpRelaySettings> = {
   name: "smtp",
   settings,
@@ -66,20 +68,19 @@ export const smtpRelay: EspKind<SmtpRelaySettings> = {
 const maxRecipients = 100;
 const maxConnections = 20;
 const poolLimits = { open: maxConnections, idleMs: 20_000, messages: 100 } as const;
-const bccFields = ["bcc", "resent-bcc"] as const;
 
 class SmtpRelay implements Esp {
   readonly limits = { recipients: maxRecipients, bytes: Number.MAX_SAFE_INTEGER, parallel: maxConnections };
   readonly smtpUtf8 = true;
   readonly #settings: SmtpRelaySettings;
   readonly #io: EspIo;
-  readonly #dropped: ReadonlySet<string>;
+  readonly #dropped: readonly string[];
   readonly #pool: SmtpPool;
 
   constructor(given: SmtpRelaySettings, io: EspIo) {
     this.#settings = given;
     this.#io = io;
-    this.#dropped = new Set(given.strip_dkim === true ? [...bccFields, "dkim-signature"] : bccFields);
+    this.#dropped = droppedFields(given);
     this.#pool = new SmtpPool((bounds) => this.#open(bounds), poolLimits);
   }
 
@@ -231,11 +232,12 @@ function bare(host: string): string {
   return host.replace(/^\[|\]$/g, "");
 }
 
-async function readBody(parcel: Parcel, dropped: ReadonlySet<string>): Promise<OutgoingMessage> {
+async function readBody(parcel: Parcel, dropped: readonly string[]): Promise<OutgoingMessage> {
   try {
     return await outgoingMessage(parcel.body, dropped);
   } catch (error) {
     if (error instanceof SmtpFailure) throw error;
+    if (error instanceof HeaderTooLong) throw new SmtpFailure("header_too_long", error.message);
     throw new SmtpFailure("body_unreadable", `Cannot read body: ${String(error)}`, undefined, {
       cause: error,
     });

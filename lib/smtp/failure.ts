@@ -21,6 +21,7 @@ export type SmtpFailureCode =
   | "service_closing"
   | "address_invalid"
   | "bare_line_ending"
+  | "header_too_long"
   | "body_unreadable"
   | "aborted";
 

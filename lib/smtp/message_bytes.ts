@@ -1,4 +1,6 @@
 import { Buffer } from "node:buffer";
+import { openOutgoing, outgoingOf } from "../mime/outgoing.ts";
+import type { Outgoing } from "../mime/outgoing.ts";
 import type { Body } from "../store/body.ts";
 import { SmtpFailure } from "./failure.ts";
 
@@ -22,101 +24,45 @@ export interface WirePiece {
   readonly isLast: boolean;
 }
 
-/** Bodies up to this size are encoded at once, larger ones piece by piece. */
-const wholeLimit = 256 * 1024;
-/** Longest header section that is looked through. */
-const headerLimit = 1024 * 1024;
-
 /** Reads a body's header section, leaves out the named fields (lower case) and keeps every other byte. */
-export async function outgoingMessage(body: Body, dropped: ReadonlySet<string>): Promise<OutgoingMessage> {
-  if (body.size <= wholeLimit) return wholeMessage(await body.bytes(), dropped);
-  const head = await readHead(body);
-  const headLength = headerLength(head);
-  if (headLength === undefined && head.length > headerLimit) {
-    throw new SmtpFailure("protocol_error", `Cannot send message: its header is above ${headerLimit} bytes`);
-  }
-  const original = head.subarray(0, headLength ?? head.length);
-  const header = dropFields(original, dropped);
+export async function outgoingMessage(body: Body, dropped: Iterable<string>): Promise<OutgoingMessage> {
+  const outgoing = await openOutgoing(body, { dropped: [...dropped] });
+  if (outgoing.whole !== undefined) return wireMessage(outgoing, outgoing.whole);
   return {
-    size: body.size - original.length + header.length,
-    hasRawHeader: () => hasHighByte(header),
-    pieces: () => streamPieces(header, body, original.length),
+    size: outgoing.size,
+    hasRawHeader: () => hasHighByte(outgoing.header),
+    pieces: () => streamPieces(outgoing),
     hasEightBit: async () => {
-      for await (const chunk of body.stream()) if (hasHighByte(chunk)) return true;
+      for await (const chunk of outgoing.stream()) if (hasHighByte(chunk)) return true;
       return false;
     },
   };
 }
 
 /** The same for bytes that are in memory; throws `bare_line_ending`. */
-export function wholeMessage(bytes: Uint8Array, dropped: ReadonlySet<string>): OutgoingMessage {
-  const headLength = headerLength(bytes) ?? bytes.length;
-  const original = bytes.subarray(0, headLength);
-  const header = dropFields(original, dropped);
+export function wholeMessage(bytes: Uint8Array, dropped: Iterable<string>): OutgoingMessage {
+  const outgoing = outgoingOf(bytes, { dropped: [...dropped] });
+  return wireMessage(outgoing, outgoing.whole);
+}
+
+function wireMessage(outgoing: Outgoing, whole: Uint8Array): OutgoingMessage {
   const stuffer = new DotStuffer();
-  const parts = header.length === original.length
-    ? [stuffer.push(bytes)]
-    : [stuffer.push(header), stuffer.push(bytes.subarray(headLength))];
-  const wire = Buffer.concat([...parts, stuffer.end()]);
+  const wire = Buffer.concat([stuffer.push(whole), stuffer.end()]);
   return {
-    size: bytes.length - original.length + header.length,
-    hasRawHeader: () => hasHighByte(header),
+    size: outgoing.size,
+    hasRawHeader: () => hasHighByte(outgoing.header),
     wire,
     pieces: async function* () {
       yield await Promise.resolve({ bytes: wire, isLast: true });
     },
-    hasEightBit: () => Promise.resolve(hasHighByte(bytes)),
+    hasEightBit: () => Promise.resolve(hasHighByte(whole)),
   };
 }
 
-async function* streamPieces(header: Uint8Array, body: Body, skip: number): AsyncIterable<WirePiece> {
+async function* streamPieces(outgoing: Outgoing): AsyncIterable<WirePiece> {
   const stuffer = new DotStuffer();
-  yield { bytes: stuffer.push(header), isLast: false };
-  let position = 0;
-  for await (const chunk of body.stream()) {
-    const from = Math.min(chunk.length, Math.max(0, skip - position));
-    position += chunk.length;
-    if (from < chunk.length) yield { bytes: stuffer.push(chunk.subarray(from)), isLast: false };
-  }
-  if (position !== body.size) {
-    throw new Error(`Cannot send body: ${position} of ${body.size} bytes were read`);
-  }
+  for await (const piece of outgoing.stream()) yield { bytes: stuffer.push(piece), isLast: false };
   yield { bytes: stuffer.end(), isLast: true };
-}
-
-/** The first bytes of a body, up to the end of its header section or a little above the limit. */
-async function readHead(body: Body): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  // A message may begin with the empty line.
-  let tail = Buffer.from("\r\n", "latin1");
-  for await (const chunk of body.stream()) {
-    chunks.push(chunk);
-    length += chunk.length;
-    tail = Buffer.concat([tail.subarray(-3), chunk]);
-    if (length > headerLimit || tail.includes("\r\n\r\n", 0, "latin1")) break;
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Length of the header section with its empty line; undefined when no empty line is there. */
-function headerLength(bytes: Uint8Array): number | undefined {
-  if (bytes[0] === 13 && bytes[1] === 10) return 2;
-  const end = asBuffer(bytes).indexOf("\r\n\r\n", 0, "latin1");
-  return end < 0 ? undefined : end + 4;
-}
-
-/** The header section without the fields of these names (lower case), folded lines included. */
-export function dropFields(header: Uint8Array, names: ReadonlySet<string>): Uint8Array {
-  const text = asBuffer(header).toString("latin1");
-  const fields = text.split(/(?<=\r\n)(?![ \t])/);
-  const kept = fields.filter((field) => !names.has(fieldName(field)));
-  return kept.length === fields.length ? header : Buffer.from(kept.join(""), "latin1");
-}
-
-function fieldName(field: string): string {
-  const colon = field.indexOf(":");
-  return colon < 0 ? "" : field.slice(0, colon).trimEnd().toLowerCase();
 }
 
 /** Doubles dots at line beginnings over pieces of any size; fails with `bare_line_ending` where CR or LF stand alone. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { Body } from "../store/body.ts";
-import { DotStuffer, dropFields, outgoingMessage, wholeMessage } from "./message_bytes.ts";
+import { DotStuffer, outgoingMessage, wholeMessage } from "./message_bytes.ts";
 
 const bcc = new Set(["bcc"]);
 
@@ -47,11 +47,6 @@ Deno.test("DotStuffer gives the same bytes however a message is cut, and undoing
     assert.equal(wireLines.pop(), ".");
     assert.deepEqual(wireLines.map((sent) => sent.startsWith(".") ? sent.slice(1) : sent), lines);
   }));
-});
-
-Deno.test("dropFields() removes a field with its folded lines and leaves every other byte", () => {
-  const header = "A: 1\r\nBCC:\r\n x@y,\r\n\tz@y\r\nXBcc: no\r\nbcc : q@y\r\n\r\n";
-  assert.equal(Buffer.from(dropFields(Buffer.from(header), bcc)).toString(), "A: 1\r\nXBcc: no\r\n\r\n");
 });
 
 Deno.test("wholeMessage() removes Bcc from the top header alone, and says so in its size", () => {
