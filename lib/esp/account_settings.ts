@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The settings that providers of every kind have; a schema of a kind begins with `...accountSettings`. */
-export const accountSettings = {
+export const accountSettings = z.strictObject({
   strip_dkim: z.boolean().optional()
     .describe("Remove DKIM-Signature fields, for a service that refuses a message with one of its own"),
   pass_control_headers: z.boolean().optional()
@@ -12,7 +12,7 @@ export const accountSettings = {
     ),
   webhook: z.record(z.string().max(100), z.string().max(10_000)).optional()
     .describe("Not used yet: keys that the service's reports are checked with"),
-};
+}).shape;
 
 /** Keys of `accountSettings` that are sealed: every kind's `secretKeys` begin with them. */
 export const accountSecrets = ["webhook"] as const;
