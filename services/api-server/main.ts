@@ -2,6 +2,7 @@ import { operationsPort } from "../../lib/config/checks.ts";
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
 import { stopSignal } from "../../lib/stop_signal.ts";
+import { requireKeys } from "../../lib/providers/require_keys.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
 import { createMetrics } from "../../lib/telemetry/metrics.ts";
 import { metricsReaders, opsHandler, type Readiness, serveOps } from "../../lib/telemetry/ops.ts";
@@ -50,6 +51,8 @@ await using server = serveApp(app, { host: api.host, port: api.port, onFault });
 log.info("listening", { host: api.host, port: server.port });
 
 if (await awaitSchema(administrators, { development, log, signal: stopping.signal })) {
+  const hasKeys = !config.secrets.keys.isEmpty;
+  await requireKeys(administrators.system, { hasKeys, development, log });
   const passwordHash = () => hashPassword(admin.password.reveal());
   if (await ensureSystemAdmin(administrators, { email: admin.email, passwordHash })) {
     log.info("system administrator created", { username: admin.email });

@@ -2,6 +2,7 @@ import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
 import type { Database } from "../../lib/postgres/database.ts";
+import { requireKeys } from "../../lib/providers/require_keys.ts";
 import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
@@ -51,6 +52,8 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   );
   const development = config.environment === "development";
   if (!await awaitSchema(database, { development, log, signal })) return undefined;
+  const keys = await parseKeys(config.secrets.keys.reveal()) ?? [];
+  await requireKeys(database.system, { hasKeys: keys.length > 0, development, log });
   await ensurePartitions(database.system);
   opened.use(keepPartitions(database.system, (error) => log.error("partitions not made", { error })));
   const { path, minFree, type } = config.storage;
@@ -62,7 +65,6 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   const name = around.name ?? `unnamed:${incarnation}`;
   const consumer = config.queue.consumerId || name;
   const queue = opened.use(await openQueue(config.queue, { database, log, consumer }));
-  const keys = await parseKeys(config.secrets.keys.reveal()) ?? [];
   const crew = opened.use(openCrew({
     ...crewSettings(config, keys),
     database,
