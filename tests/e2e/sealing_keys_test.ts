@@ -3,8 +3,8 @@ import { withServices } from "../support/spawn_services.ts";
 
 const relay = {
   name: "relay",
-  provider_type: "smtp",
-  smtp_config: { host: "127.0.0.1", port: 2525, tls: "none", username: "u", password: "p" },
+  "provider_type": "smtp",
+  "smtp_config": { host: "127.0.0.1", port: 2525, tls: "none", username: "u", password: "p" },
 };
 
 Deno.test("a service without keys does not start where secrets are sealed, and says why", async () => {
