@@ -139,7 +139,9 @@ export const settings = {
   "secrets.keys": setting(secretText, "", "Keys that seal secrets in the database, `id:base64,id:base64`; the first seals, all open"),
 
   "esp.allowed_networks": setting(address, [], "Networks that providers of groups may name although they are private"),
-  "esp.allowed_ports": setting(list(whole(1, 65535), 0, 1000), [], "Ports that relays may use besides 25, 465, 587 and 2525"),
+  "esp.allowed_ports": setting(list(whole(1, 65535), 0, 1000), [], "Ports that relays may use besides 25, 465, 587 and 2525, and a provider's `endpoint` besides 443"),
+  "esp.allow_file": setting(yesOrNo, { production: false, development: true }, "Providers of type `file` may write mail to `esp.file_folder`"),
+  "esp.file_folder": setting(text, "/data/mail", "Folder for providers of type `file`"),
   "esp.allowed_roles": setting(list(text, 0, 1000), [], "Not used yet: cloud roles that groups may use"),
 
   "retention.delivered": setting(duration("0", "3650d"), "7d", "Not used yet: how long bodies of delivered messages are kept; 0 is for ever"),

@@ -38,6 +38,7 @@ export function serviceVariables(given: Variables, data: DataFolder): Variables 
   const own: Variables = {
     ...devDefaults,
     SMTP_PROXY_STORAGE_PATH: data.messages,
+    SMTP_PROXY_ESP_FILE_FOLDER: join(data.path, "mail"),
     SMTP_PROXY_LOGGING_FILE_PATH: join(data.path, "log", "smtp-proxy.log"),
     SMTP_PROXY_SECRETS_KEYS: data.secrets.sealingKeys,
     SMTP_PROXY_AUTH_SIGNING_KEY: data.secrets.signingKey,

@@ -29,11 +29,17 @@ export function withNamedPaths(
   const read = Object.entries(variables).flatMap(([name, path]) => readOnly.test(name) ? [path] : []);
   const logs = folderOf(variables["SMTP_PROXY_LOGGING_FILE_PATH"]);
   const messages = variables["SMTP_PROXY_STORAGE_PATH"];
+  const mail = variables["SMTP_PROXY_ESP_FILE_FOLDER"];
   return words.map((word) => {
     const isRead = word.startsWith("--allow-read=");
     if (!isRead && !word.startsWith("--allow-write=")) return word;
-    // Only a task that works with the store spells a folder of messages.
-    const named = [...isRead ? read : [], logs, ...word.includes("/messages") ? [messages] : []];
+    // Only a task that works with the store spells a folder of messages, and likewise of mail.
+    const folders = [
+      logs,
+      ...word.includes("/messages") ? [messages] : [],
+      ...word.includes("/mail") ? [mail] : [],
+    ];
+    const named = [...isRead ? read : [], ...folders];
     return [...new Set([...word.split(","), ...named.filter((path) => path !== undefined && path !== "")])]
       .join();
   });

@@ -120,6 +120,7 @@ export function crewSettings(config: Config, keys: readonly SealingKey[]) {
     answerTimeoutMs,
     print: printLine,
     showText: development,
+    ...(esp.allowFile && { mailFolder: esp.fileFolder }),
   };
   return {
     slots: queue.workers,
