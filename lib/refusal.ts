@@ -1,9 +1,19 @@
 /** A request we understood and will not serve; anything else thrown is a fault. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
-  constructor(readonly code: RefusalCode, message: string, options?: ErrorOptions) {
+  constructor(readonly code: RefusalCode, message: string, readonly options: RefusalOptions = {}) {
     super(message, options);
   }
+}
+
+/** What a refusal may tell besides its reason. */
+export interface RefusalOptions extends ErrorOptions {
+  /** The field of the request at fault. */
+  readonly field?: string;
+  /** Every fault found, as sentences. */
+  readonly details?: readonly string[];
+  /** Seconds after which the same request may be served. */
+  readonly retryAfter?: number;
 }
 
 /** The kind of refusal, from which the HTTP status follows. */
@@ -15,10 +25,13 @@ export type RefusalClass =
   | "too_large"
   | "conflict"
   | "limited"
-  | "unavailable";
+  | "method"
+  | "slow"
+  | "unavailable"
+  | "unsupported";
 
-/** Every reason for a refusal and its class; `replies.ts` and `problems.ts` are total over the keys (ruling 1.5). */
-export const refusalClasses = {
+/** Reasons for which mail is refused, with their class; `replies.ts` is total over the keys (ruling 1.5). */
+export const submissionRefusals = {
   // who is asking
   authentication_required: "unauthenticated",
   already_authenticated: "invalid",
@@ -55,5 +68,44 @@ export const refusalClasses = {
   shutting_down: "unavailable",
 } as const satisfies Record<string, RefusalClass>;
 
+/** Reasons for which only a request to the API is refused, with their class. */
+export const requestRefusals = {
+  // who is asking
+  permission_missing: "forbidden",
+  scope_missing: "forbidden",
+  group_unavailable: "forbidden",
+  not_a_member: "forbidden",
+  rank_too_low: "forbidden",
+  user_is_shared: "forbidden",
+  // what is asked
+  request_invalid: "invalid",
+  request_too_large: "too_large",
+  request_too_slow: "slow",
+  media_type_unsupported: "unsupported",
+  method_not_allowed: "method",
+  password_too_weak: "invalid",
+  domain_not_allowed: "invalid",
+  // what stands against it
+  email_taken: "conflict",
+  name_taken: "conflict",
+  already_member: "conflict",
+  last_owner: "conflict",
+  self_deletion: "conflict",
+  system_group_protected: "forbidden",
+  mail_unfinished: "conflict",
+  body_gone: "conflict",
+  too_many: "conflict",
+} as const satisfies Record<string, RefusalClass>;
+
+/** Every reason for a refusal and its class, from which `problems.ts` makes the HTTP status. */
+export const refusalClasses = { ...submissionRefusals, ...requestRefusals };
+
 /** A closed union of reasons. */
 export type RefusalCode = keyof typeof refusalClasses;
+/** The reasons that an SMTP client may be told. */
+export type SubmissionRefusalCode = keyof typeof submissionRefusals;
+
+/** Whether a reason is one that an SMTP client may be told. */
+export function isSubmissionRefusal(code: RefusalCode): code is SubmissionRefusalCode {
+  return Object.hasOwn(submissionRefusals, code);
+}

@@ -1,5 +1,5 @@
-import { refusalClasses } from "../refusal.ts";
-import type { RefusalCode } from "../refusal.ts";
+import { submissionRefusals } from "../refusal.ts";
+import type { SubmissionRefusalCode } from "../refusal.ts";
 
 /** A label: its values by name, or the number of different values above which the value is `other`. */
 export type LabelValues = readonly string[] | number;
@@ -44,7 +44,7 @@ function histogram<const Labels extends Record<string, LabelValues> = Record<nev
 
 const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const sizes = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-const refusalCodes = Object.keys(refusalClasses) as RefusalCode[];
+const refusalCodes = Object.keys(submissionRefusals) as SubmissionRefusalCode[];
 
 /** Every metric, by the part of a process that registers it; names as documented, label values enumerated. */
 export const declaredMetrics = {

@@ -1,5 +1,5 @@
-import type { RefusalCode } from "../../lib/refusal.ts";
-import { refusalClasses } from "../../lib/refusal.ts";
+import type { SubmissionRefusalCode } from "../../lib/refusal.ts";
+import { submissionRefusals } from "../../lib/refusal.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import type { Observer } from "./intake.ts";
 
@@ -21,6 +21,6 @@ export function observe({ smtp }: Metrics): Observer {
   };
 }
 
-function isRefusalCode(reason: string): reason is RefusalCode {
-  return Object.hasOwn(refusalClasses, reason);
+function isRefusalCode(reason: string): reason is SubmissionRefusalCode {
+  return Object.hasOwn(submissionRefusals, reason);
 }

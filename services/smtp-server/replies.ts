@@ -1,4 +1,4 @@
-import type { Refusal, RefusalCode } from "../../lib/refusal.ts";
+import { isSubmissionRefusal, type Refusal, type SubmissionRefusalCode } from "../../lib/refusal.ts";
 
 /** A basic reply code (RFC 5321) and its enhanced one (RFC 3463); a greeting, EHLO and 3xx have none (RFC 2034). */
 export interface Reply {
@@ -38,7 +38,7 @@ export const refusalReplies = {
   database_down: { code: 451, enhanced: "4.3.0" },
   queue_down: { code: 451, enhanced: "4.3.0" },
   shutting_down: { code: 421, enhanced: "4.3.2" },
-} as const satisfies Record<RefusalCode, Reply>;
+} as const satisfies Record<SubmissionRefusalCode, Reply>;
 
 /** What the protocol itself answers, with the words that go with it. */
 export const protocolReplies = {
@@ -89,7 +89,7 @@ export const protocolReplies = {
 export type ProtocolReply = keyof typeof protocolReplies;
 
 /** The library's sentences and the row each of them should have been; a sentence not listed keeps its basic code. */
-const libraryReplies: readonly (readonly [RegExp, ProtocolReply | RefusalCode, string?])[] = [
+const libraryReplies: readonly (readonly [RegExp, ProtocolReply | SubmissionRefusalCode, string?])[] = [
   [/^Ready to start TLS$/, "start_tls"],
   [/^(OK|Flushed)$/, "ok"],
   [/^Bye$/, "bye"],
@@ -131,13 +131,14 @@ export function correctedReply(code: number, text: string): CorrectedReply {
   return { reply: refusalReplies[row], text: words ?? text, reason: row };
 }
 
-function isProtocolRow(row: ProtocolReply | RefusalCode): row is ProtocolReply {
+function isProtocolRow(row: ProtocolReply | SubmissionRefusalCode): row is ProtocolReply {
   return row in protocolReplies;
 }
 
 /** The reply and the sentence for a refusal. */
 export function refusalReply(refusal: Refusal): { readonly reply: Reply; readonly text: string } {
-  return { reply: refusalReplies[refusal.code], text: refusal.message };
+  const { code, message } = refusal;
+  return { reply: isSubmissionRefusal(code) ? refusalReplies[code] : protocolReplies.fault, text: message };
 }
 
 /** One reply as it goes over the wire: every line coded, printable ASCII, at most 512 octets a line (RFC 5321 4.5.3.1.5). */

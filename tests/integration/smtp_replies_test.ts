@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Refusal, type RefusalCode } from "../../lib/refusal.ts";
+import { Refusal, type SubmissionRefusalCode } from "../../lib/refusal.ts";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
 import {
   protocolReplies,
@@ -9,7 +9,7 @@ import {
 } from "../../services/smtp-server/replies.ts";
 import { openStage, plainToken, type Stage, type StageOptions, type Wire } from "../support/smtp_wire.ts";
 
-type Row = RefusalCode | ProtocolReply;
+type Row = SubmissionRefusalCode | ProtocolReply;
 
 interface Scene {
   readonly row: Row;
@@ -39,7 +39,7 @@ async function give(stage: Stage, text: string): Promise<string> {
 }
 
 /** A row that the intake's refusal brings about. */
-function whenAccepting(row: RefusalCode): Scene {
+function whenAccepting(row: SubmissionRefusalCode): Scene {
   return {
     row,
     play: async (stage) => {
