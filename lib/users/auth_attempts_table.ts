@@ -9,13 +9,13 @@ export interface AuthAttempt {
   readonly succeeded: boolean;
 }
 
-/** What is known of an address and of an account name within the window. */
-export interface AuthHistory {
-  readonly addressFailures: number;
-  /** Failures for this account from addresses that have not logged in to it in the last seven days. */
-  readonly accountFailures: number;
-  /** This address has logged in to this account in the last seven days. */
-  readonly isKnown: boolean;
+/** Failures of an address with an account name, in a row without a pause as long as the window. */
+export interface AuthFailures {
+  readonly account: string;
+  readonly address: string;
+  readonly failures: number;
+  /** Time since the last of them, by the database's clock. */
+  readonly ageMs: number;
 }
 
 /** Adds a batch of attempts, one statement for all (ruling 3.23). Failures older than the window start over. */
@@ -50,24 +50,28 @@ export async function recordAttempts(
       succeeded_at = coalesce(excluded.succeeded_at, a.succeeded_at)`;
 }
 
-/** Looks a batch of (account, address) pairs up; one answer for each, in order. */
-export async function readHistories(
+/** Whether this address has logged in to this account in the last seven days. */
+export async function isKnownAddress(sql: SystemSql, account: string, address: string): Promise<boolean> {
+  const [row] = await sql<{ known: boolean }>`
+    select exists (select from auth_attempts where account = ${account} and address = ${address}
+      and succeeded_at >= clock_timestamp() - interval '7 days') as known`;
+  return row?.known ?? false;
+}
+
+/** The latest failures within the window, oldest first; those beyond the limit are left out, oldest first too. */
+export async function listFailures(
   sql: SystemSql,
-  pairs: readonly { readonly account: string; readonly address: string }[],
   windowMs: number,
-): Promise<readonly AuthHistory[]> {
-  const rows = await sql<AuthHistory>`
-    select (select coalesce(sum(a.failures), 0)::float8 from auth_attempts a where a.address = p.address
-        and a.failed_at > clock_timestamp() - make_interval(secs => ${windowMs} / 1000.0)) as address_failures,
-      (select coalesce(sum(a.failures), 0)::float8 from auth_attempts a where a.account = p.account
-        and a.failed_at > clock_timestamp() - make_interval(secs => ${windowMs} / 1000.0)
-        and (a.succeeded_at is null or a.succeeded_at < clock_timestamp() - interval '7 days')) as account_failures,
-      exists (select from auth_attempts a where a.account = p.account and a.address = p.address
-        and a.succeeded_at >= clock_timestamp() - interval '7 days') as is_known
-    from unnest(${pairs.map((pair) => pair.account)}::text[], ${pairs.map((pair) => pair.address)}::text[])
-      with ordinality as p (account, address, n)
-    order by p.n`;
-  return rows;
+  limit: number,
+): Promise<readonly AuthFailures[]> {
+  const rows = await sql<AuthFailures>`
+    select account, address, failures, (1000 * extract(epoch from clock_timestamp() - failed_at))::float8 as age_ms
+    from auth_attempts
+    where failures > 0 and failed_at > clock_timestamp() - make_interval(secs => ${windowMs} / 1000.0)
+      -- Said of both as well, so that the index by age is gone along.
+      and greatest(failed_at, succeeded_at) > clock_timestamp() - make_interval(secs => ${windowMs} / 1000.0)
+    order by greatest(failed_at, succeeded_at) desc limit ${limit}`;
+  return rows.toSorted((a, b) => b.ageMs - a.ageMs);
 }
 
 /** Removes a page of attempts that no throttle looks at any more; answers how many went. */

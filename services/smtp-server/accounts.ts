@@ -2,14 +2,20 @@ import { coalesce } from "../../lib/coalesce.ts";
 import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { isOutage } from "../../lib/postgres/faults.ts";
-import { readHistories, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import { isKnownAddress, listFailures, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
 import {
   findSmtpAccounts,
   findSmtpAccountsByKey,
   type SmtpAccount,
 } from "../../lib/users/smtp_accounts_table.ts";
 import type { Account, AccountSource } from "./credentials.ts";
-import type { AttemptLog, LoginAttempt } from "./throttle.ts";
+import {
+  type AttemptLog,
+  type LoginAttempt,
+  Throttle,
+  throttleDefaults,
+  type ThrottleOptions,
+} from "./throttle.ts";
 
 /** Looks accounts up in PostgreSQL, those of one moment in one query. */
 export function accountsOf(database: Database): Pick<AccountSource, "findByUsername" | "findByApiKey"> {
@@ -47,7 +53,7 @@ const windowMs = 15 * 60_000;
 const maxWaiting = 5_000;
 
 /** Keeps attempts to log in in PostgreSQL, in batches; what cannot be kept is told and dropped, for it only throttles. */
-export function attemptsOf(database: Database, onFault: (error: unknown) => void): AttemptLog {
+function attemptsOf(database: Database, onFault: (error: unknown) => void): AttemptLog {
   const write = coalesce<LoginAttempt, void>(async (attempts) => {
     await recordAttempts(
       database.system,
@@ -62,15 +68,27 @@ export function attemptsOf(database: Database, onFault: (error: unknown) => void
   }, { maxWaiting, isOutage });
   return {
     record: (attempt) => void write(attempt).catch(onFault),
-    async hasSucceeded(username, address) {
-      const [history] = await readHistories(
-        database.system,
-        [{ account: storable(username), address }],
-        windowMs,
-      );
-      return history?.isKnown ?? false;
-    },
+    hasSucceeded: (username, address) => isKnownAddress(database.system, storable(username), address),
   };
+}
+
+const maxRecalled = 10_000;
+
+/** A throttle that knows the failures of the last minutes, whichever process saw them; `onFault` is told when not. */
+export async function openThrottle(
+  database: Database,
+  onFault: (error: unknown) => void,
+  options: ThrottleOptions = throttleDefaults,
+): Promise<Throttle> {
+  const throttle = new Throttle(attemptsOf(database, onFault), options);
+  const nowMs = Date.now();
+  try {
+    const past = await listFailures(database.system, windowMs, maxRecalled);
+    throttle.recall(past.map((one) => ({ ...one, username: one.account, atMs: nowMs - one.ageMs })));
+  } catch (error) {
+    onFault(error);
+  }
+  return throttle;
 }
 
 /** As the table keeps names: lower case, without NUL, bounded. */

@@ -3,7 +3,7 @@ import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { hashApiKey, looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
 import { hashPassword, verifyPassword } from "../../lib/users/password.ts";
-import { accountsOf, attemptsOf } from "./accounts.ts";
+import { accountsOf, openThrottle } from "./accounts.ts";
 import { loadCertificate, selfSignedCertificate } from "./certificate.ts";
 import { Credentials } from "./credentials.ts";
 import type { Observer } from "./intake.ts";
@@ -11,7 +11,6 @@ import { type Listener, openListener } from "./listener.ts";
 import type { PortOptions } from "./listener_options.ts";
 import type { OpenIntake } from "./open_intake.ts";
 import { readPolicies } from "./policies.ts";
-import { Throttle } from "./throttle.ts";
 
 /** What the ports are to serve. */
 export interface PortParts {
@@ -81,9 +80,7 @@ async function openGate(config: Config, { log, intake: { database } }: PortParts
   });
   return new Credentials({
     accounts: { ...accountsOf(database), policyOf },
-    throttle: new Throttle(
-      attemptsOf(database, (error) => log.warn("login attempt not recorded", { error })),
-    ),
+    throttle: await openThrottle(database, (error) => log.warn("login attempts not kept", { error })),
     verifyPassword,
     dummyHash: await hashPassword(crypto.randomUUID()),
     apiKeyHash: (password) => looksLikeApiKey(password) ? hashApiKey(password) : undefined,

@@ -29,6 +29,16 @@ export interface LoginAttempt {
   readonly atMs: number;
 }
 
+/** Failed logins of an address to an account, as they were kept. */
+export interface PastFailures {
+  readonly username: string;
+  /** As `addressKey` gives it. */
+  readonly address: string;
+  readonly failures: number;
+  /** When the last of them was. */
+  readonly atMs: number;
+}
+
 /** Remembers attempts beyond this process; whoever implements it writes in batches. */
 export interface AttemptLog {
   /** Must not throw; may be late. */
@@ -85,9 +95,17 @@ export class Throttle {
     this.#note({ username, address: key, hasSucceeded: true, atMs: nowMs });
   }
 
-  /** Learns from attempts of the past, oldest first, at start. */
-  recall(attempts: Iterable<LoginAttempt>): void {
-    for (const attempt of attempts) this.#remember(attempt);
+  /**
+   * Learns from failures of the past, oldest first, at start. Whoever failed often but slowly was not held back, so
+   * the past holds nobody back for longer than one failure too many does.
+   */
+  recall(past: Iterable<PastFailures>): void {
+    const { failuresPerAddress, failuresPerAccount } = this.#options;
+    for (const { username, address, failures, atMs } of past) {
+      this.#addresses.raise(address, atMs, failures, failuresPerAddress + 1);
+      this.#accounts.raise(username, atMs, failures, failuresPerAccount + 1);
+      this.#pairs.raise(pair(username, address), atMs, failures, failuresPerAccount + 1);
+    }
   }
 
   #note(attempt: LoginAttempt): void {
@@ -125,8 +143,8 @@ class Levels {
     return entry === undefined ? 0 : Math.max(0, entry.level - (nowMs - entry.atMs) / this.#recoverMs);
   }
 
-  raise(key: string, nowMs: number): void {
-    const level = this.at(key, nowMs) + 1;
+  raise(key: string, nowMs: number, by = 1, most = Infinity): void {
+    const level = Math.min(this.at(key, nowMs) + by, most);
     this.#levels.delete(key);
     this.#levels.set(key, { level, atMs: nowMs });
     dropOldest(this.#levels, this.#maxEntries);

@@ -45,10 +45,21 @@ Deno.test("Throttle holds strangers off an account that is guessed at, and never
   assert.equal(await throttle.mayTry("a", "203.0.113.1", 1), false);
   assert.equal(await throttle.mayTry("a", "198.51.100.1", 1), true);
   const restarted = new Throttle(attempts, options);
-  restarted.recall(attempts.recorded.filter((one) => !one.hasSucceeded));
+  restarted.recall(attempts.recorded.flatMap((one) => one.hasSucceeded ? [] : [{ ...one, failures: 1 }]));
   assert.equal(await restarted.mayTry("a", "203.0.113.1", 1), false);
   assert.equal(await restarted.mayTry("a", "198.51.100.1", 1), true);
   assert.equal(restarted.isKnown("a", "198.51.100.1", 1), false);
+});
+
+Deno.test("Throttle.recall() holds back who failed too often just before, and for no longer than that takes", async () => {
+  const throttle = new Throttle(new Attempts(), options);
+  const at = { address: "192.0.2.1", atMs: 0 };
+  throttle.recall([{ ...at, username: "a", failures: 2 }, { ...at, username: "b", failures: 1000 }]);
+  for (const [username, address] of [["c", "192.0.2.1"], ["b", "192.0.2.2"]] as const) {
+    assert.equal(await throttle.mayTry(username, address, 1000), false);
+    assert.equal(await throttle.mayTry(username, address, 1001), true);
+  }
+  assert.equal(await throttle.mayTry("a", "192.0.2.2", 0), true);
 });
 
 Deno.test("Throttle lets an account's own client try from an address that others guess from, within bounds", async () => {

@@ -12,7 +12,7 @@ import { settleAll } from "../../lib/messages/outcomes_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { listProviders } from "../../lib/providers/providers_table.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
-import { readHistories, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import { isKnownAddress, listFailures, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
 import { findSmtpAccounts, readSmtpPolicies } from "../../lib/users/smtp_accounts_table.ts";
 import { submissionHash } from "../../services/smtp-server/resubmissions.ts";
 import { submissionOf, type TestAccount } from "../support/submissions.ts";
@@ -32,7 +32,8 @@ export const exercises: readonly Exercise[] = [
 async function takeMailIn(database: Database, account: TestAccount): Promise<void> {
   await findSmtpAccounts(database.system, ["somebody"]);
   await readSmtpPolicies(database.system, [account.user]);
-  await readHistories(database.system, [{ account: "somebody", address: "192.0.2.1" }], 900_000);
+  await isKnownAddress(database.system, "somebody", "192.0.2.1");
+  await listFailures(database.system, 900_000, 10_000);
   await recordAttempts(
     database.system,
     [{ account: "somebody", address: "192.0.2.1", succeeded: false }],
