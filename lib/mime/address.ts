@@ -47,6 +47,20 @@ export function normalDomain(text: string): string | undefined {
   return isPlainDomain(ascii) ? ascii : undefined;
 }
 
+/** An address as a service without SMTPUTF8 can write it: the domain as A-labels; undefined when there is no such form. */
+export function asciiAddress(address: string): string | undefined {
+  if (isAscii(address)) return address;
+  const at = address.lastIndexOf("@");
+  const domain = normalDomain(address.slice(at + 1));
+  return at < 1 || domain === undefined || !isAscii(address.slice(0, at))
+    ? undefined
+    : `${address.slice(0, at)}@${domain}`;
+}
+
+function isAscii(text: string): boolean {
+  return !/[^\p{ASCII}]/u.test(text);
+}
+
 function isPlainDomain(text: string): boolean {
   return text.length <= 253 &&
     /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/.test(text) &&

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { normalDomain, parseAddressList, parseMailbox } from "./address.ts";
+import { asciiAddress, normalDomain, parseAddressList, parseMailbox } from "./address.ts";
 
 function list(text: string): readonly string[] | undefined {
   return parseAddressList(text)?.map((mailbox) => mailbox.address);
@@ -107,4 +107,12 @@ Deno.test("parseAddressList() costs no more than its length", () => {
   for (const piece of ["(", '"', "<", "a,", "a@b.c,", "\\", "g:;", " ", "@", ". "]) {
     list(piece.repeat(20_000));
   }
+});
+
+Deno.test("asciiAddress() writes the domain as A-labels and gives up where the local part needs SMTPUTF8", () => {
+  assert.equal(asciiAddress("Ann@EXAMPLE.com"), "Ann@EXAMPLE.com");
+  assert.equal(asciiAddress("ann@b\u00fccher.example"), "ann@xn--bcher-kva.example");
+  assert.equal(asciiAddress("j\u00fcrgen@example.com"), undefined);
+  assert.equal(asciiAddress("ann@\u00fc b"), undefined);
+  assert.equal(asciiAddress("\u00fc"), undefined);
 });

@@ -6,6 +6,7 @@ import type { Crew } from "./crew.ts";
 import { changeFor, type Delivery, putOff, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import { loadBody, memoryFor } from "./load_body.ts";
+import { espOf } from "./open_providers.ts";
 import { tryRoute } from "./try_route.ts";
 
 /** Claims in a row that ended without a call, after which a message is given up (ruling 3.4). */
@@ -82,7 +83,11 @@ async function carry(delivery: Delivery): Promise<Settled> {
   if (message.recipients.length === 0) return await settle(delivery, { then: "conclude" });
   if (claim.claims > maxIdleClaims) return await giveUp(delivery);
   if (!claim.groupActive) return await putOff(delivery, "suspended");
-  using _memory = await crew.memory.reserve(memoryFor(message.size), longestWaitMs, signal);
+  using borrowed = await crew.providers.borrow(message.group, claim.groupRevision);
+  const [first, ...others] = borrowed.route;
+  if (first === undefined) return await putOff(delivery, "no_provider");
+  const bytes = memoryFor(message.size, borrowed.route.map(espOf));
+  using _memory = await crew.memory.reserve(bytes, longestWaitMs, signal);
   const loaded = await loadBody(message, crew, signal);
   if (loaded.kind === "down") {
     crew.log.warn("body store cannot be reached", { messageId: message.id, error: loaded.error });
@@ -93,9 +98,6 @@ async function carry(delivery: Delivery): Promise<Settled> {
     return await settle(delivery, { then: "storage_error", error });
   }
   await using body = loaded.body;
-  using borrowed = await crew.providers.borrow(message.group, claim.groupRevision);
-  const [first, ...others] = borrowed.route;
-  if (first === undefined) return await putOff(delivery, "no_provider");
   return await tryRoute(delivery, body, [first, ...others]);
 }
 

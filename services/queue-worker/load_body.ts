@@ -1,3 +1,4 @@
+import type { Esp } from "../../lib/esp/esp.ts";
 import type { Message } from "../../lib/messages/message.ts";
 import { readInlineBody } from "../../lib/messages/claims_table.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -45,7 +46,19 @@ async function read(message: Message, { store, sql }: LoadCrew): Promise<Body | 
 const smallBody = 256 * 1024;
 const largeBodyShare = 3 * 1024 * 1024;
 
-/** Memory one delivery of a body of this size takes: small ones are held with what is made of them, large ones stream. */
-export function memoryFor(size: number): number {
-  return size <= smallBody ? 3 * size : largeBodyShare;
+/**
+ * Memory one delivery of a body of this size takes (ruling 3.2): small ones are held with what is made of them, large
+ * ones stream, unless an ESP of the route names what it holds for each byte.
+ */
+export function memoryFor(size: number, esps: readonly (MemoryUser | undefined)[]): number {
+  const perByte = Math.max(0, ...esps.map((esp) => takesAny(size, esp) ? esp?.memoryPerByte ?? 0 : 0));
+  return Math.max(Math.ceil(perByte * size), size <= smallBody ? 3 * size : largeBodyShare);
+}
+
+/** What decides about the memory. */
+export type MemoryUser = Pick<Esp, "memoryPerByte" | "limits">;
+
+/** A message that is too large for an ESP is refused unread. */
+function takesAny(size: number, esp: MemoryUser | undefined): boolean {
+  return esp !== undefined && size <= esp.limits.bytes;
 }

@@ -26,6 +26,11 @@ export interface OpenProvider {
   readonly opened: { readonly esp: Esp; readonly places: Slots } | { readonly fault: Fault };
 }
 
+/** The ESP of a provider that can be called. */
+export function espOf({ opened }: OpenProvider): Esp | undefined {
+  return "esp" in opened ? opened.esp : undefined;
+}
+
 /** What a group's mail may go by now; dispose it when the delivery has ended. */
 export interface BorrowedRoute extends Disposable {
   /** Best first; empty when the message has to wait. */

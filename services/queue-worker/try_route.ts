@@ -2,10 +2,11 @@ import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { RecipientId } from "../../lib/ids.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
+import { asciiAddress } from "../../lib/mime/address.ts";
 import type { Body } from "../../lib/store/body.ts";
 import { type Callable, callProvider } from "./call_provider.ts";
 import { changeFor, type Delivery, settle, type Verdict } from "./delivery.ts";
-import type { OpenProvider } from "./open_providers.ts";
+import { espOf, type OpenProvider } from "./open_providers.ts";
 
 type Route = readonly [OpenProvider, ...OpenProvider[]];
 
@@ -38,8 +39,8 @@ async function tryProvider(
   provider: OpenProvider,
   { open, body, isLast, verdicts }: Leg,
 ): Promise<{ readonly open: readonly Recipient[]; readonly settled?: Settled }> {
-  const left: Recipient[] = [];
-  let rest = open;
+  const { left, rest: fit } = fitRecipients(provider, open, verdicts);
+  let rest = fit;
   while (rest.length > 0) {
     const callable = await whetherToCall(delivery, provider, body);
     if (!("esp" in callable)) {
@@ -75,6 +76,23 @@ async function tryProvider(
     rest = after;
   }
   return { open: left };
+}
+
+/** Whom this provider can be asked to serve, as it can write them; the others are left for the next. */
+function fitRecipients(provider: OpenProvider, open: readonly Recipient[], verdicts: Verdicts) {
+  const left: Recipient[] = [];
+  const esp = espOf(provider);
+  if (esp === undefined || esp.smtpUtf8) return { left, rest: open };
+  const rest = open.flatMap((recipient) => {
+    const address = asciiAddress(recipient.address);
+    if (address !== undefined) return [{ ...recipient, address }];
+    const detail = `${provider.type} cannot take ${recipient.address}: it needs SMTPUTF8`;
+    const fault = { blame: "message", code: "smtputf8_unsupported", detail } as const;
+    verdicts.add([recipient], { outcome: { kind: "refused", fault }, unknown: provider.unknown });
+    left.push(recipient);
+    return [];
+  });
+  return { left, rest };
 }
 
 /** Another provider may be tried: this one is to blame, and has certainly not sent it. */

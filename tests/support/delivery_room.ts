@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { findKind } from "../../lib/esp/catalog.ts";
+import type { EspIo, EspKind } from "../../lib/esp/esp.ts";
 import { type MessageId, newId, type ProviderId } from "../../lib/ids.ts";
 import type { EnvelopeRecipient } from "../../lib/messages/message.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
@@ -31,6 +32,10 @@ export interface RoomOptions extends Partial<Pick<CrewOptions, "slots" | "leaseM
   readonly queue?: Queue;
   readonly name?: string;
   readonly keys?: readonly SealingKey[];
+  readonly io?: Partial<EspIo>;
+  /** Kinds of ESP besides those of the catalog. */
+  readonly kinds?: readonly EspKind<unknown>[];
+  readonly memoryBytes?: number;
 }
 
 /** One recipient as the table has it. */
@@ -103,7 +108,7 @@ export class DeliveryRoom implements AsyncDisposable {
       incarnation: crypto.randomUUID(),
       slots: options.slots ?? 10,
       leaseMs: options.leaseMs ?? 120_000,
-      memoryBytes: 64 << 20,
+      memoryBytes: options.memoryBytes ?? 64 << 20,
       terms: {
         retryDelaysMs: [30_000, 60_000, 120_000, 300_000, 900_000],
         maxAgeMs: 72 * 3_600_000,
@@ -113,7 +118,7 @@ export class DeliveryRoom implements AsyncDisposable {
         ...options.terms,
       },
       providers: {
-        findKind,
+        findKind: (name) => options.kinds?.find((kind) => kind.name === name) ?? findKind(name),
         keys: options.keys ?? [],
         withoutProvider: options.withoutProvider ?? "wait",
         io: {
@@ -125,6 +130,7 @@ export class DeliveryRoom implements AsyncDisposable {
           answerTimeoutMs: options.terms?.answerTimeoutMs ?? answerTimeoutMs,
           print: (text) => this.printed.push(text),
           showText: false,
+          ...options.io,
         },
       },
     });
@@ -136,17 +142,28 @@ export class DeliveryRoom implements AsyncDisposable {
     settings?: Record<string, unknown>,
     sealedWith?: string,
   ): Promise<ProviderId> {
+    const secret = sealedWith === undefined
+      ? undefined
+      : { secrets: { password: "sealed password" }, keys: sealedWith };
+    return await this.provider("smtp", { host: "127.0.0.1", port, tls: "none", ...settings }, secret);
+  }
+
+  /** Gives the account's group a provider of any kind; its secrets are sealed by the keys given. */
+  async provider(
+    type: string,
+    settings: Record<string, unknown>,
+    secret?: { readonly secrets: Record<string, unknown>; readonly keys: string },
+  ): Promise<ProviderId> {
     const id = newId<ProviderId>();
     const { group } = this.account;
-    const keys = sealedWith === undefined ? undefined : await parseKeys(sealedWith);
-    const sealed = keys &&
-      await seal(JSON.stringify({ password: "sealed password" }), providerOwner(group, id), keys);
+    const keys = secret && await parseKeys(secret.keys);
+    const sealed = keys && await seal(JSON.stringify(secret.secrets), providerOwner(group, id), keys);
     await putProvider(this.#ownerSql(), {
       id,
       groupId: group,
-      name: `relay ${id.slice(-6)}`,
-      providerType: "smtp",
-      settings: { host: "127.0.0.1", port, tls: "none", ...settings },
+      name: `${type} ${id.slice(-6)}`,
+      providerType: type,
+      settings,
       secrets: sealed?.bytes ?? null,
       keyId: sealed?.keyId ?? null,
       enabled: true,
