@@ -102,6 +102,8 @@ create table esp_providers (
   secrets bytea,
   key_id text,
   enabled boolean not null default true,
+  -- Whether it may use the operator's own identity in the cloud; given by system administrators (ruling 3.14).
+  operator_credentials boolean not null default false,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   unique (group_id, id),
@@ -208,6 +210,17 @@ create trigger routing_rules_revision after insert or update or delete on routin
   for each row execute function raise_group_revision();
 create trigger routing_rule_providers_revision after insert or update or delete on routing_rule_providers
   for each row execute function raise_group_revision();
+
+-- The permission was given for the settings that the administrator saw.
+create function withdraw_operator_credentials() returns trigger language plpgsql as $$
+begin
+  new.operator_credentials := false;
+  return new;
+end
+$$;
+create trigger esp_providers_permission before update of provider_type, settings on esp_providers for each row
+  when ((old.provider_type, old.settings) is distinct from (new.provider_type, new.settings))
+  execute function withdraw_operator_credentials();
 
 create function raise_own_revision() returns trigger language plpgsql as $$
 begin

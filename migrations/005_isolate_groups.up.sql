@@ -45,7 +45,9 @@ grant select (id, email, username, account_type, status, allowed_domains, bare_l
   on users to smtp_proxy_group;
 grant select, insert, delete, update (role) on group_members to smtp_proxy_group;
 grant select, insert, delete, update (name, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_group;
-grant select, insert, update, delete on esp_providers, routing_rules, routing_rule_providers to smtp_proxy_group;
+grant select, insert, update, delete on routing_rules, routing_rule_providers to smtp_proxy_group;
+grant select, delete, insert (id, group_id, name, provider_type, settings, secrets, key_id, enabled),
+  update (name, provider_type, settings, secrets, key_id, enabled, updated_at) on esp_providers to smtp_proxy_group;
 grant select on provider_state, usage, recipients, delivery_logs, delivery_events to smtp_proxy_group;
 grant update (status, failure_code, next_attempt_at, updated_at) on recipients to smtp_proxy_group;
 grant select, delete on sessions to smtp_proxy_group;
@@ -62,7 +64,9 @@ create policy every_group on activity_logs to smtp_proxy_admin using (true) with
 create policy every_group on messages for select to smtp_proxy_admin using (true);
 -- Which keys are still needed, and by whom; what is sealed stays the group's.
 create policy every_group on esp_providers for select to smtp_proxy_admin using (true);
-grant select (id, group_id, key_id) on esp_providers to smtp_proxy_admin;
+create policy operator_allows on esp_providers for update to smtp_proxy_admin using (true) with check (true);
+grant select (id, group_id, key_id, operator_credentials), update (operator_credentials) on esp_providers
+  to smtp_proxy_admin;
 grant select, insert, update on groups, users, usage to smtp_proxy_admin;
 grant select, insert, update, delete on group_members to smtp_proxy_admin;
 grant select, insert on activity_logs to smtp_proxy_admin;

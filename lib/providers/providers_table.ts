@@ -11,6 +11,8 @@ export interface StoredProvider {
   readonly secrets: Uint8Array | null;
   readonly keyId: string | null;
   readonly enabled: boolean;
+  /** Whether a system administrator lets it use the operator's own cloud identity, with just these settings. */
+  readonly operatorCredentials: boolean;
 }
 
 /** A group's providers, oldest first, disabled ones included, with the group's revision they belong to. */
@@ -23,7 +25,7 @@ export async function listProviders(
   >`
     select g.revision, case when p.id is not null then
         jsonb_build_object('id', p.id, 'name', p.name, 'type', p.provider_type, 'settings', p.settings,
-          'keyId', p.key_id, 'enabled', p.enabled) end as provider, p.secrets
+          'keyId', p.key_id, 'enabled', p.enabled, 'operatorCredentials', p.operator_credentials) end as provider, p.secrets
     from groups g left join esp_providers p on p.group_id = g.id
     where g.id = ${group} order by p.created_at, p.id`;
   const providers = rows.flatMap(({ provider, secrets }) =>
@@ -36,6 +38,7 @@ export async function listProviders(
       secrets,
       keyId: provider.keyId,
       enabled: provider.enabled,
+      operatorCredentials: provider.operatorCredentials,
     }]
   );
   return { revision: rows[0]?.revision ?? 0, providers };
@@ -48,10 +51,17 @@ interface StoredProviderRow {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly keyId: string | null;
   readonly enabled: boolean;
+  readonly operatorCredentials: boolean;
 }
 
-/** Creates a provider, or replaces everything but the id of the one that has its id. */
-export async function putProvider(sql: SystemSql | GroupSql, provider: StoredProvider): Promise<void> {
+/**
+ * Creates a provider, or replaces everything but the id of the one that has its id. Other settings than before take
+ * the leave to use the operator's credentials away.
+ */
+export async function putProvider(
+  sql: SystemSql | GroupSql,
+  provider: Omit<StoredProvider, "operatorCredentials">,
+): Promise<void> {
   await sql`
     insert into esp_providers (id, group_id, name, provider_type, settings, secrets, key_id, enabled)
     values (${provider.id}, ${provider.groupId}, ${provider.name}, ${provider.providerType},
@@ -60,6 +70,15 @@ export async function putProvider(sql: SystemSql | GroupSql, provider: StoredPro
   }::jsonb, ${provider.secrets}, ${provider.keyId}, ${provider.enabled})
     on conflict (id) do update set name = excluded.name, provider_type = excluded.provider_type,
       settings = excluded.settings, secrets = excluded.secrets, key_id = excluded.key_id, enabled = excluded.enabled, updated_at = now()`;
+}
+
+/** Lets a provider use the operator's own cloud identity, or no longer; only system administrators may (ruling 3.14). */
+export async function allowOperatorCredentials(
+  sql: SystemSql,
+  provider: ProviderId,
+  isAllowed: boolean,
+): Promise<void> {
+  await sql`update esp_providers set operator_credentials = ${isAllowed} where id = ${provider}`;
 }
 
 /** The id of the group's oldest provider of a name. */

@@ -2,7 +2,13 @@ import { findGroupByName, insertGroup } from "../../lib/groups/groups_table.ts";
 import { insertMember } from "../../lib/groups/members_table.ts";
 import { type GroupId, newId, type ProviderId, type UserId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import { findProviderByName, listProviders, putProvider } from "../../lib/providers/providers_table.ts";
+import { usesOperatorCredentials } from "../../lib/providers/operator_credentials.ts";
+import {
+  allowOperatorCredentials,
+  findProviderByName,
+  listProviders,
+  putProvider,
+} from "../../lib/providers/providers_table.ts";
 import { parseKeys, providerOwner, seal } from "../../lib/secrets/seal.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { findUserByEmail, insertUser } from "../../lib/users/users_table.ts";
@@ -53,20 +59,27 @@ async function createAccount(database: Database, group: GroupId): Promise<void> 
   });
 }
 
-/** Creates the group's provider, or replaces the one of the same name, or else its oldest one. */
+/** Creates the group's provider, or replaces the one of the same name, or else its oldest one; answers its id. */
 export async function putOnlyProvider(
   database: Database,
   group: GroupId,
   request: ProviderRequest,
   keys: string,
-) {
-  await database.forGroup(group, async (sql) => {
+): Promise<ProviderId> {
+  return await database.forGroup(group, async (sql) => {
     const id = await findProviderByName(sql, group, request.name) ??
       (await listProviders(sql, group)).providers[0]?.id ?? newId<ProviderId>();
     const sealed = await sealSecrets(request.secrets, providerOwner(group, id), keys);
     const { name, providerType, settings, enabled } = request;
     await putProvider(sql, { id, groupId: group, name, providerType, settings, enabled, ...sealed });
+    return id;
   });
+}
+
+/** Whoever runs `seed` is the operator, so the provider may use the operator's credentials where its settings say so. */
+export async function allowItsCredentials(admin: Database, provider: ProviderId, request: ProviderRequest) {
+  if (!usesOperatorCredentials(request.settings)) return;
+  await allowOperatorCredentials(admin.system, provider, true);
 }
 
 async function sealSecrets(secrets: Readonly<Record<string, unknown>>, owner: string, keyText: string) {

@@ -1,6 +1,6 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
-import { devGroup, ensureDevGroup, putOnlyProvider } from "./dev_group.ts";
+import { allowItsCredentials, devGroup, ensureDevGroup, putOnlyProvider } from "./dev_group.ts";
 import { parseProvider, type ProviderRequest } from "./provider_request.ts";
 
 const usage = `seed                   create the dev group and its SMTP account where they are missing
@@ -28,7 +28,8 @@ async function run(): Promise<void> {
   );
   if (provider === undefined) return;
   await using members = openDatabase({ ...options, role: "smtp_proxy_group" });
-  await putOnlyProvider(members, group, provider, config.secrets.keys.reveal());
+  const id = await putOnlyProvider(members, group, provider, config.secrets.keys.reveal());
+  await allowItsCredentials(admin, id, provider);
   say(`group ${devGroup.name}: delivers by ${provider.name} (${provider.providerType})`);
 }
 
