@@ -65,7 +65,7 @@ Deno.test("allowOperatorCredentials() counts for the settings it was given for, 
   await put({ name: "renamed" });
   assert.equal(await isAllowed(), true, "its name is nothing to the operator");
   await put({
-    settings: { credentials: "instance", region: "eu-west-1", role_arn: "arn:aws:iam::1:role/x" },
+    settings: { credentials: "instance", region: "eu-west-1", "role_arn": "arn:aws:iam::1:role/x" },
   });
   assert.equal(await isAllowed(), false);
   await allowOperatorCredentials(admin.system, id, true);
