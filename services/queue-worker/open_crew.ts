@@ -11,6 +11,7 @@ import type { MessageStore } from "../../lib/store/message_store.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { Bells } from "./bells.ts";
+import { CleanUp } from "./clean_up.ts";
 import type { Crew, DeliveryTerms } from "./crew.ts";
 import { Interrupted } from "./interrupted.ts";
 import { KeptClaims } from "./keep_claims.ts";
@@ -75,6 +76,7 @@ export function openCrew(options: CrewOptions): OpenedCrew {
   });
   const slots = new Slots(options.slots);
   const expiry = setInterval(() => providers.expire(), 60_000);
+  const cleanUp = new CleanUp({ providers, log });
   return {
     bells: new Bells(queue, log),
     records,
@@ -101,6 +103,7 @@ export function openCrew(options: CrewOptions): OpenedCrew {
     async [Symbol.asyncDispose]() {
       clearInterval(expiry);
       await claims[Symbol.asyncDispose]();
+      await cleanUp[Symbol.asyncDispose]();
       await providers[Symbol.asyncDispose]();
     },
   };

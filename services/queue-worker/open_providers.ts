@@ -109,6 +109,20 @@ export class OpenProviders implements AsyncDisposable {
     }
   }
 
+  /** Does something with every provider that is open now, one after the other; each stays open meanwhile. */
+  async forEachOpen(work: (provider: OpenProvider) => Promise<void>): Promise<void> {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.isRetired) continue;
+      entry.users++;
+      try {
+        for (const provider of entry.route) await work(provider);
+      } finally {
+        entry.users--;
+        this.#closeUnused(entry);
+      }
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const [group, entry] of this.#entries) this.#retire(group, entry);
     await Promise.all(this.#closing);
