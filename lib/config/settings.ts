@@ -82,8 +82,11 @@ export const settings = {
   "api.port": setting(port, 8080, "Port of the API; 0 takes any free port"),
   "api.ops_host": setting(text, local, "Address of the operations port"),
   "api.ops_port": setting(port, 9589, "Operations port; `instance` is added; 0 takes any free port"),
-  "api.read_timeout": setting(duration("1s", "1h"), "10s", "Not used yet: longest time to read a request"),
-  "api.write_timeout": setting(duration("1s", "1h"), "10s", "Not used yet: longest time to write a response"),
+  "api.read_timeout": setting(duration("1s", "1h"), "10s", "Longest time to read a request"),
+  "api.write_timeout": setting(duration("1s", "1h"), "10s", "Longest time to answer a request"),
+  "api.max_body": setting(bytes("1KiB", "64MiB"), "1MiB", "Largest request in bytes"),
+  "api.trusted_networks": setting(address, [], "Networks of proxies whose X-Forwarded-For is believed"),
+  "api.cors_origins": setting(list(text, 0, 100), [], "Origins whose pages may call the API; empty allows none"),
   "api.metrics_networks": setting(address, [], "Networks besides loopback that may read `/metrics` on `api.port`"),
 
   "database.url": setting(secretText, "postgres://smtp_proxy:smtp_proxy_dev@localhost:5432/smtp_proxy?sslmode=disable", "The service's own login to PostgreSQL"),
@@ -126,15 +129,16 @@ export const settings = {
   "tls.cert_file": setting(text, "", "Certificate chain (PEM); empty makes a self-signed one"),
   "tls.key_file": setting(text, "", "Private key (PEM)"),
 
-  "auth.signing_key": setting(secretText, publishedSigningKeys[0], "Not used yet: key of API tokens, 32 characters or more"),
-  "auth.access_token_expiry": setting(duration("10s", "24h"), "15m", "Not used yet: life of an access token"),
-  "auth.refresh_token_expiry": setting(duration("1m", "365d"), "168h", "Not used yet: life of a refresh token"),
-  "auth.issuer": setting(text, "smtp-proxy", "Not used yet: issuer of API tokens"),
-  "auth.audience": setting(text, "smtp-proxy-api", "Not used yet: audience of API tokens"),
+  "auth.signing_key": setting(secretText, publishedSigningKeys[0], "Key of API tokens, 32 characters or more"),
+  "auth.previous_signing_keys": setting(secretText, "", "Keys of API tokens that are still accepted, separated by commas"),
+  "auth.access_token_expiry": setting(duration("10s", "24h"), "15m", "Life of an access token"),
+  "auth.refresh_token_expiry": setting(duration("1m", "365d"), "168h", "Life of a refresh token"),
+  "auth.issuer": setting(text, "smtp-proxy", "Issuer of API tokens"),
+  "auth.audience": setting(text, "smtp-proxy-api", "Audience of API tokens"),
 
-  "rate_limit.default_monthly_limit": setting(whole(0, 1e12), 10_000, "Not used yet: messages a month of a new group; 0 is unlimited"),
-  "rate_limit.login_attempts_limit": setting(whole(1, 1000), 5, "Not used yet: failed logins before an account is locked for the address"),
-  "rate_limit.login_lockout_duration": setting(duration("1s", "24h"), "15m", "Not used yet: how long it is locked"),
+  "rate_limit.default_monthly_limit": setting(whole(0, 1e12), 10_000, "Messages a month of a new group; 0 is unlimited"),
+  "rate_limit.login_attempts_limit": setting(whole(1, 1000), 5, "Failed logins to the API after which an account or an address is locked"),
+  "rate_limit.login_lockout_duration": setting(duration("1s", "24h"), "15m", "How long it is locked"),
 
   "secrets.keys": setting(secretText, "", "Keys that seal secrets in the database, `id:base64,id:base64`; the first seals, all open"),
 
