@@ -87,9 +87,22 @@ function hostname(value: string): string | undefined {
 
 /** Says nothing of the text itself: it holds a password. */
 function databaseUrl(path: string, value: string): string | undefined {
-  if (/^(postgres|postgresql|socket):/.test(value) && URL.canParse(value)) return undefined;
+  if (/^(postgres|postgresql|socket):/.test(value) && URL.canParse(value)) {
+    if (isWellEscaped(value)) return undefined;
+    return `${path} has a blank or a % that begins no %XX, current value is not shown; write them as %20 and %25`;
+  }
   return `${path} is not a URL such as postgres://user:password@host:5432/name, current value is not shown; ` +
     "special characters of a password are written as %XX";
+}
+
+/** With one wrong escape in it the driver reads the right ones as they stand, and the password is another. */
+function isWellEscaped(value: string): boolean {
+  try {
+    return !value.includes(" ") && decodeURIComponent(value) !== "";
+  } catch (error) {
+    if (error instanceof URIError) return false;
+    throw error;
+  }
 }
 
 function poolLimits({ database }: Config): string | undefined {

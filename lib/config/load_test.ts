@@ -224,6 +224,17 @@ Deno.test("loadConfig() refuses settings that contradict each other", () => {
   }
 });
 
+Deno.test("loadConfig() refuses a database URL with a wrong escape, and takes one with right ones", () => {
+  for (const password of ["hu%zzsh", "hu%2", "hu%", "hu sh", "hu%ff"]) {
+    const env = { SMTP_PROXY_DATABASE_URL: `postgres://u:${password}@db/x` };
+    const mistakes = mistakesOf({ env }).join();
+    assert.match(mistakes, /^database\.url has a blank or a % that begins no %XX/, password);
+    assert.ok(!mistakes.includes("hu"), mistakes);
+  }
+  const url = "postgres://u:%40%2f%25%c3%a9@db/x";
+  assert.equal(load({ env: { SMTP_PROXY_DATABASE_URL: url } }).config.database.url.reveal(), url);
+});
+
 Deno.test("loadConfig() refuses a database URL that cannot be read, and shows nothing of it", () => {
   for (const name of ["SMTP_PROXY_DATABASE_URL", "SMTP_PROXY_DATABASE_OWNER_URL"]) {
     for (const url of ["postgres://u:hush@db:port/x", "u:hush@db/x", "postgres://u:hush@[/x"]) {

@@ -1,5 +1,6 @@
 import type { Log } from "../telemetry/log_fields.ts";
 import type { Database } from "./database.ts";
+import { faultText } from "./faults.ts";
 import { examineDatabase, type SchemaRange } from "./readiness.ts";
 
 /** The schema versions that this release works with (ruling 3.21). */
@@ -38,7 +39,7 @@ async function findHindrance(database: Database, options: AwaitSchemaOptions): P
   try {
     findings = await examineDatabase(database, range, { development, durable: true });
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return faultText(error);
   }
   const refused = findings.find(({ severity }) => severity === "refuse");
   if (refused !== undefined) throw new Error(`Cannot use the database: ${refused.problem}`);

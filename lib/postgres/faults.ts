@@ -10,6 +10,19 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /**
+ * What the driver or the server said, for logs and terminals. A text in which a connection string may stand, and with
+ * it a password, is not passed on.
+ */
+export function faultText(error: unknown): string {
+  if (!(error instanceof Error)) return faultText(new Error(String(error)));
+  // Several addresses that were all tried have a code, and nothing to say together.
+  const text = error.message || String((error as { readonly code?: unknown }).code ?? error.name);
+  return text.includes("://")
+    ? `${error.name}, whose text is not shown: it may hold a connection string`
+    : text;
+}
+
+/**
  * Whether the database could not be asked, as opposed to its having said no: no connection, a connection lost,
  * a server starting, stopping or out of resources (classes 08, 53, 57P, 58).
  */

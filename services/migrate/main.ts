@@ -1,4 +1,5 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
+import { faultText } from "../../lib/postgres/faults.ts";
 import { migrateDown, type MigrateOptions, migrateUp, migrationStatus } from "../../lib/postgres/migrate.ts";
 import { migrations } from "../../migrations/mod.ts";
 import { type MigrateCommand, parseArguments, usage } from "./arguments.ts";
@@ -10,7 +11,7 @@ const options: MigrateOptions = { url: (ownerUrl.isEmpty ? url : ownerUrl).revea
 try {
   await run(parseArguments(rest));
 } catch (error) {
-  say(error instanceof Error ? `${error.message}${reasonOf(error)}` : String(error), Deno.stderr);
+  say(`${faultText(error)}${reasonOf(error)}`, Deno.stderr);
   Deno.exitCode = 1;
 }
 
@@ -37,8 +38,8 @@ async function versionBelowNewest(): Promise<number> {
   return applied.at(-2)?.version ?? 0;
 }
 
-function reasonOf(error: Error): string {
-  return error.cause instanceof Error ? `: ${error.cause.message}` : "";
+function reasonOf(error: unknown): string {
+  return error instanceof Error && error.cause instanceof Error ? `: ${faultText(error.cause)}` : "";
 }
 
 function say(line: string, to = Deno.stdout): void {

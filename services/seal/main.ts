@@ -1,5 +1,6 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
+import { faultText } from "../../lib/postgres/faults.ts";
 import { countSealed } from "../../lib/providers/sealed_secrets_table.ts";
 import { parseKeys } from "../../lib/secrets/seal.ts";
 import { reseal } from "./reseal.ts";
@@ -13,7 +14,7 @@ const { config, rest } = configOfProcess("seal");
 try {
   await run();
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error), Deno.stderr);
+  say(faultText(error), Deno.stderr);
   Deno.exitCode = 1;
 }
 

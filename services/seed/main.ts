@@ -1,5 +1,6 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
+import { faultText } from "../../lib/postgres/faults.ts";
 import { allowItsCredentials, devGroup, ensureDevGroup, putOnlyProvider } from "./dev_group.ts";
 import { parseProvider, type ProviderRequest } from "./provider_request.ts";
 
@@ -11,7 +12,7 @@ const { config, rest } = configOfProcess("seed");
 try {
   await run();
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error), Deno.stderr);
+  say(faultText(error), Deno.stderr);
   Deno.exitCode = 1;
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { migrations } from "../../migrations/mod.ts";
+import { openSession } from "../../lib/postgres/database.ts";
 import { testDatabase } from "../support/postgres.ts";
 import { runProgram } from "../support/run_program.ts";
 
@@ -29,4 +30,25 @@ Deno.test("migrate says what it does not understand, or cannot reach, and ends w
   const unreachable = await runProgram("migrate", ["up"], { SMTP_PROXY_DATABASE_OWNER_URL: url });
   assert.equal(unreachable.code, 1);
   assert.match(unreachable.stderr, /ECONNREFUSED/);
+});
+
+Deno.test("migrate logs in with a password of any characters, written as %XX, and shows none of it", async () => {
+  await using database = await testDatabase();
+  await using owner = await openSession({ url: database.ownerUrl });
+  const [role, password] = [`r${crypto.randomUUID().slice(0, 8)}`, "p@ss/w%rd: 100%25 é#?&[secret]"];
+  await owner.run(`create role ${role} superuser login password '${password}'`);
+  const urlWith = (text: string) => {
+    const url = new URL(database.ownerUrl);
+    return `postgres://${role}:${text}@${url.host}${url.pathname}`;
+  };
+  const status = (url: string) => runProgram("migrate", ["status"], { SMTP_PROXY_DATABASE_OWNER_URL: url });
+  const right = await status(urlWith(encodeURIComponent(password)));
+  assert.equal(right.code, 0, right.stderr);
+  const wrong = await status(urlWith(encodeURIComponent("another")));
+  assert.deepEqual([wrong.code, wrong.stderr.includes("another")], [1, false]);
+  const halfEscaped = await status(urlWith(encodeURIComponent(password).replace("%25rd", "%rd")));
+  assert.equal(halfEscaped.code, 2);
+  assert.match(halfEscaped.stderr, /^- database\.owner_url has a blank or a % that begins no %XX/m);
+  assert.ok(!halfEscaped.stderr.includes("secret"), halfEscaped.stderr);
+  await owner.run(`drop role ${role}`);
 });
