@@ -33,7 +33,6 @@ export const checks: readonly Check[] = [
     find: ({ database }) => databaseUrl("database.owner_url", database.ownerUrl.reveal() || "postgres://h/d"),
   },
   { about: ["smtp.hostname"], find: ({ smtp }) => hostname(smtp.hostname) },
-  { about: ["database.pool_min", "database.pool_max"], find: poolLimits },
   { about: ["smtp.memory_body", "smtp.body_memory"], find: bodyMemory },
   { about: ["smtp.proxy_protocol", "smtp.trusted_networks"], find: trustedProxies },
   { about: ["storage.type", "storage.path"], find: storePlace },
@@ -103,11 +102,6 @@ function isWellEscaped(value: string): boolean {
     if (error instanceof URIError) return false;
     throw error;
   }
-}
-
-function poolLimits({ database }: Config): string | undefined {
-  if (database.poolMin <= database.poolMax) return undefined;
-  return `database.pool_min is above database.pool_max: current values are ${database.poolMin} and ${database.poolMax}`;
 }
 
 function bodyMemory({ smtp }: Config): string | undefined {

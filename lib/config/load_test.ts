@@ -204,7 +204,6 @@ Deno.test("loadConfig() refuses settings that contradict each other", () => {
     [{ SMTP_MAX_RECIPIENTS: "32768" }, /from 1 to 32767/],
     [{ SMTP_HOSTNAME: "two words" }, /smtp\.hostname is not a host name/],
     [{ SMTP_HOSTNAME: "a\r\n250 b" }, /smtp\.hostname is not a host name/],
-    [{ DATABASE_POOL_MIN: "30" }, /pool_min is above/],
     [{ SMTP_PORT: "465" }, /smtp\.port and smtp\.implicit_tls_port are the same port/],
     [{ SMTP_PORT: "9589", INSTANCE: "2" }, /smtp\.port and smtp\.ops_port are the same port/],
     [{ WORKER_OPS_PORT: "65535", INSTANCE: "1" }, /above 65535/, "queue-worker"],
@@ -288,6 +287,7 @@ Deno.test("settings mark every secret, and all have help", () => {
     "database.owner_url",
     "queue.redis_password",
     "auth.signing_key",
+    "auth.previous_signing_keys",
     "secrets.keys",
     "admin.password",
   ]);
