@@ -1,0 +1,223 @@
+import type { GroupId, UserId } from "../../../lib/ids.ts";
+import { newId } from "../../../lib/ids.ts";
+import { addressKey } from "../../../lib/network/cidr.ts";
+import type { Database } from "../../../lib/postgres/database.ts";
+import type { SystemSql } from "../../../lib/postgres/sql.ts";
+import { Refusal } from "../../../lib/refusal.ts";
+import { endSession, openSession, rotateSession } from "../../../lib/sessions/sessions_table.ts";
+import { type BcryptVerifier, isBcryptHash } from "../../../lib/users/bcrypt.ts";
+import {
+  beginLogin,
+  findLogin,
+  findMembership,
+  forgiveLogin,
+  type Login,
+  type Membership,
+  recordLogin,
+  upgradePassword,
+} from "../../../lib/users/logins_table.ts";
+import { hashPassword, verifyPassword } from "../../../lib/users/password.ts";
+import type { Call } from "../call.ts";
+import type { TokenClaims, Tokens, TokenSubject } from "./tokens.ts";
+import { Turns } from "./turns.ts";
+
+/** What logging in needs. */
+export interface LoginParts {
+  /** As the login role. */
+  readonly database: Database;
+  readonly tokens: Tokens;
+  readonly bcrypt: BcryptVerifier;
+  readonly attempts: number;
+  readonly lockoutMs: number;
+}
+
+/** A session's two tokens, as clients are answered. */
+export interface TokenPair {
+  readonly "access_token": string;
+  readonly "refresh_token": string;
+  readonly "token_type": "Bearer";
+  /** Seconds until the access token expires. */
+  readonly "expires_in": number;
+}
+
+/** No hash of ours: verifying it costs the same and fails. */
+const noHash = "";
+
+/** Opens, renews and ends sessions. Every end of every try is told in the activity log. */
+export class LoginDesk {
+  readonly #parts: LoginParts;
+  readonly #turns = new Turns(2, 100);
+
+  constructor(parts: LoginParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Throws Refusal: credentials_throttled, credentials_wrong, account_suspended, not_a_member, group_unavailable. Who
+   * has no account learns it neither from the words nor from the time.
+   */
+  async login(email: string, password: string, group: GroupId | undefined, call: Call): Promise<TokenPair> {
+    const { database, attempts: most, lockoutMs } = this.#parts;
+    const account = `api:${email.toLowerCase()}`.slice(0, 255);
+    const address = `api:${addressKey(call.address)}`;
+    const wait = await beginLogin(database.system, account, address, { most, lockoutMs });
+    if (wait > 0) {
+      throw new Refusal("credentials_throttled", "too many login attempts, try again later", { retryAfter: wait });
+    }
+    const login = await findLogin(database.system, email);
+    const isRight = await this.#verify(password, login?.passwordHash ?? noHash);
+    const home = await findMembership(database.system, login?.id ?? newId<UserId>(), group);
+    if (login === undefined || !isRight || login.accountType !== "human") {
+      await this.#tellFailure(login, home, call);
+      throw wrong("invalid email or password");
+    }
+    if (login.status !== "active") throw await this.#inactive(login, home, call);
+    checkMembership(home, group);
+    const hash = login.passwordHash ?? noHash;
+    const upgraded = isBcryptHash(hash) ? await hashPassword(password) : undefined;
+    return await database.transaction(async (sql) => {
+      await forgiveLogin(sql, account, address);
+      if (upgraded !== undefined) await upgradePassword(sql, login.id, hash, upgraded);
+      return await this.#open(sql, login.id, home, call, "auth.login");
+    });
+  }
+
+  /** A session in another of the user's groups; throws Refusal: not_a_member, group_unavailable. */
+  async switchGroup(user: UserId, from: GroupId, to: GroupId, call: Call): Promise<TokenPair> {
+    return await this.#parts.database.transaction(async (sql) => {
+      const membership = await findMembership(sql, user, to);
+      checkMembership(membership, to);
+      return await this.#open(sql, user, membership, call, "auth.switch_group", from);
+    });
+  }
+
+  /** The next pair for a refresh token, which holds no longer; one that is used twice ends its session. */
+  async refresh(token: string, call: Call): Promise<TokenPair> {
+    const { database, tokens } = this.#parts;
+    const claims = await tokens.verify("refresh", token);
+    if (claims === undefined) throw wrong("invalid or expired refresh token");
+    const answer = await database.transaction(async (sql) => await this.#rotate(sql, claims, token, call));
+    if (answer instanceof Refusal) throw answer;
+    return answer;
+  }
+
+  /** Ends the session of a refresh token; a token that names none is no error. */
+  async logout(token: string, call: Call): Promise<void> {
+    const { database, tokens } = this.#parts;
+    const claims = await tokens.verify("refresh", token);
+    if (claims === undefined) return;
+    await database.transaction(async (sql) => {
+      if (!(await endSession(sql, claims.session, claims.user))) return;
+      await this.#tell(sql, claims.group, claims.user, "auth.logout", { session: claims.session }, call);
+    });
+  }
+
+  async #rotate(sql: SystemSql, claims: TokenClaims, token: string, call: Call): Promise<TokenPair | Refusal> {
+    const { session, user, group } = claims;
+    const membership = await findMembership(sql, user, group);
+    if (membership === undefined) throw wrong("session not found or expired");
+    if (membership.userStatus !== "active") throw wrong("account is not active");
+    if (membership.groupStatus !== "active") throw wrong("group is not active");
+    const next = await this.#sign({ session, user, group, ...membership });
+    const rotation = await rotateSession(
+      sql,
+      session,
+      await sha256(token),
+      await sha256(next.refresh_token),
+      this.#sessionEnd(),
+    );
+    if (rotation === "reused") {
+      await this.#tell(sql, group, user, "auth.refresh_reused", { session }, call);
+      return wrong("session not found or expired");
+    }
+    if (rotation !== "rotated") return wrong("session not found or expired");
+    await this.#tell(sql, group, user, "auth.token_refresh", { session }, call);
+    return next;
+  }
+
+  async #verify(password: string, hash: string): Promise<boolean> {
+    using _turn = await this.#turns.take();
+    if (isBcryptHash(hash)) return await this.#parts.bcrypt.verify(password, hash);
+    return await verifyPassword(password, hash);
+  }
+
+  async #open(
+    sql: SystemSql,
+    user: UserId,
+    membership: Membership,
+    call: Call,
+    action: string,
+    from?: GroupId,
+  ): Promise<TokenPair> {
+    const session = newId<never>() as string;
+    const group = membership.groupId;
+    const pair = await this.#sign({ session, user, group, ...membership });
+    await openSession(sql, {
+      id: session,
+      user,
+      group,
+      tokenHash: await sha256(pair.refresh_token),
+      expiresAt: this.#sessionEnd(),
+      address: call.address,
+      userAgent: call.userAgent,
+    });
+    const changes = from === undefined ? { session } : { session, "target_group_id": group };
+    await this.#tell(sql, from ?? group, user, action, changes, call);
+    return pair;
+  }
+
+  async #sign(subject: TokenSubject): Promise<TokenPair> {
+    const { tokens } = this.#parts;
+    return {
+      "access_token": await tokens.sign("access", subject),
+      "refresh_token": await tokens.sign("refresh", subject),
+      "token_type": "Bearer",
+      "expires_in": Math.floor(tokens.accessExpiryMs / 1000),
+    };
+  }
+
+  #sessionEnd(): Date {
+    return new Date(Date.now() + this.#parts.tokens.refreshExpiryMs);
+  }
+
+  async #inactive(login: Login, home: Membership | undefined, call: Call): Promise<Refusal> {
+    await this.#tellFailure(login, home, call);
+    return wrong("account is not active");
+  }
+
+  async #tellFailure(login: Login | undefined, home: Membership | undefined, call: Call): Promise<void> {
+    const group = login === undefined ? undefined : home?.groupId;
+    const { database } = this.#parts;
+    await this.#tell(database.system, group, login?.id, "auth.login_failed", {}, call);
+  }
+
+  async #tell(
+    sql: SystemSql,
+    group: GroupId | undefined,
+    actor: UserId | undefined,
+    action: string,
+    changes: Readonly<Record<string, unknown>>,
+    { address, correlationId }: Call,
+  ): Promise<void> {
+    await recordLogin(sql, { group, actor, action, changes, address, correlationId });
+  }
+}
+
+function checkMembership(
+  membership: Membership | undefined,
+  group: GroupId | undefined,
+): asserts membership is Membership {
+  if (membership === undefined) {
+    const given = group === undefined ? "user has no group memberships" : "user is not a member of the specified group";
+    throw new Refusal("not_a_member", given);
+  }
+  if (membership.groupStatus !== "active") throw new Refusal("group_unavailable", "group is not active");
+}
+
+function wrong(sentence: string): Refusal {
+  return new Refusal("credentials_wrong", sentence);
+}
+
+async function sha256(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+}

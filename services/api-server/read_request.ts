@@ -1,0 +1,42 @@
+import { Refusal } from "../../lib/refusal.ts";
+
+/**
+ * The same request with its body read: within the limits, or Refusal(request_too_large, request_too_slow). A request
+ * that says beforehand that it is too large is refused unread.
+ */
+export async function readRequest(request: Request, maxBytes: number, timeoutMs: number): Promise<Request> {
+  if (request.body === null) return request;
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const reader = request.body.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const late = Promise.withResolvers<never>();
+  late.promise.catch(() => undefined); // told by the race below, when it still runs
+  const timer = setTimeout(() => late.reject(tooSlow(timeoutMs)), timeoutMs);
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), late.promise]);
+      if (done) break;
+      size += value.byteLength;
+      if (size > maxBytes) throw tooLarge(maxBytes);
+      chunks.push(value);
+    }
+  } catch (error) {
+    await reader.cancel();
+    if (error instanceof Refusal) throw error;
+    throw new Refusal("request_invalid", "the request ended before its body", { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+  const { url, method, headers, signal } = request;
+  const body = size === 0 ? null : new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
+  return new Request(url, { method, headers, body, signal });
+}
+
+function tooLarge(maxBytes: number): Refusal {
+  return new Refusal("request_too_large", `the request is larger than ${maxBytes} bytes`);
+}
+
+function tooSlow(timeoutMs: number): Refusal {
+  return new Refusal("request_too_slow", `the request did not arrive within ${timeoutMs} ms`);
+}

@@ -1,0 +1,100 @@
+import { z } from "@hono/zod-openapi";
+import { Refusal } from "../../lib/refusal.ts";
+import { scopes } from "./access/permissions.ts";
+
+/** An id of one kind, in lower case; any other text is `invalid <noun> ID format`. */
+export function idOf(noun: string) {
+  return z.guid({ error: `invalid ${noun} ID format` }).toLowerCase().meta({
+    format: "uuid",
+    example: "019aa7e4-6f00-7000-8000-000000000000",
+  });
+}
+
+/** A moment: RFC 3339 with zone; answers are always in UTC. */
+export const moment = z.iso.datetime({ offset: true, error: "times are RFC 3339, such as 2026-01-31T12:00:00Z" });
+
+/** A moment as answered. */
+export function timeOf(date: Date): string;
+export function timeOf(date: Date | null): string | null;
+export function timeOf(date: Date | null): string | null {
+  return date === null ? null : date.toISOString();
+}
+
+/** A moment as asked for. */
+export function dateOf(text: string | undefined): Date | undefined {
+  return text === undefined ? undefined : new Date(text);
+}
+
+/** The rank of a member. */
+export const role = z.enum(["owner", "admin", "member"], { error: "role must be one of: owner, admin, member" });
+
+/** What an API key may be allowed. */
+export const scope = z.enum(scopes);
+
+/** An e-mail address, loosely: something before and behind one `@`, without spaces. */
+export const email = z.string({ error: "email is required" }).trim().min(1, "email is required").max(255)
+  .regex(/^[^\s@<>"]+@[^\s@<>"]+$/, "email must be an e-mail address");
+
+/** A sender domain of an account: exact, `*.example.com` for what is below it, or `*`; stored in lower case. */
+export const domainPattern = z.string().trim().toLowerCase().max(255).regex(
+  /^(\*|(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/,
+  "a domain is written as example.com, *.example.com or *",
+);
+
+const maxPage = 200;
+
+/** The parameters of a list. */
+export const page = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(maxPage).optional().meta({
+    description: `Items of a page: 50 when not given, at most ${maxPage}`,
+  }),
+  cursor: z.string().max(200).optional().meta({
+    description: "Where the page begins: `X-Next-Cursor` of the page before",
+  }),
+});
+
+/** A page as tables take it. */
+export interface PageRequest {
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** The page that a query asks for; `kind` names the list, so that no list takes another's cursor. */
+export function pageOf(kind: string, query: { limit?: number | undefined; cursor?: string | undefined }): PageRequest {
+  const limit = query.limit ?? 50;
+  if (query.cursor === undefined) return { limit };
+  const after = cursorText(query.cursor);
+  const [named, id] = after?.split(" ") ?? [];
+  if (named !== kind || id === undefined || !/^[0-9a-f-]{36}$/.test(id)) {
+    throw new Refusal("request_invalid", "cursor is not one of this list", { field: "cursor" });
+  }
+  return { after: id, limit };
+}
+
+/** The cursor behind a page's last item; undefined when the page was not full, so that nothing follows. */
+export function nextCursor(kind: string, items: readonly { readonly id: string }[], limit: number) {
+  const last = items.at(-1);
+  if (last === undefined || items.length < limit) return undefined;
+  return new TextEncoder().encode(`${kind} ${last.id}`).toBase64({ alphabet: "base64url", omitPadding: true });
+}
+
+/** Tells of the next page of a bare array, by `X-Next-Cursor` and `Link` (RFC 8288). */
+export function linkNext(
+  request: { setHeader(name: string, value: string): void; readonly raw: Request },
+  cursor: string | undefined,
+): void {
+  if (cursor === undefined) return;
+  const url = new URL(request.raw.url);
+  url.searchParams.set("cursor", cursor);
+  request.setHeader("X-Next-Cursor", cursor);
+  request.setHeader("Link", `<${url.pathname}${url.search}>; rel="next"`);
+}
+
+function cursorText(cursor: string): string | undefined {
+  try {
+    return new TextDecoder().decode(Uint8Array.fromBase64(cursor, { alphabet: "base64url" }));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
