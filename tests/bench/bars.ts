@@ -57,6 +57,11 @@ export function barsOf(results: readonly Result[]): readonly Bar[] {
       seen: ratio(rate("drain/queue-worker/k100"), rate(`${ours}/k100`)),
       least: 1,
     },
+    ...(["sendgrid", "ses"] as const).map((esp) => ({
+      promise: `draining into ${esp}, of the SMTP relay`,
+      seen: ratio(rate(`esps/${esp}/k100`), rate("esps/smtp/k100")),
+      least: 0.5,
+    })),
     {
       promise: "both at once: delivered, of accepted",
       seen: value("both/system/k100", "deliveredOfAccepted"),

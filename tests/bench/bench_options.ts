@@ -5,6 +5,7 @@ export const caseNames = [
   "accept",
   "half",
   "drain",
+  "esps",
   "both",
   "decay",
   "memory",

@@ -2,6 +2,7 @@ import { compareServers, runLoad } from "./accept_case.ts";
 import { openBareServer } from "./bare_target.ts";
 import type { BenchOptions, CaseName } from "./bench_options.ts";
 import { both, decay, drain } from "./delivery_cases.ts";
+import { esps } from "./esp_cases.ts";
 import { awkwardShapes, flood, halfLoad, memory } from "./intake_cases.ts";
 import { loads, smallLoad } from "./load_kinds.ts";
 import { openPostfix, whyNoPostfix } from "./postfix.ts";
@@ -43,6 +44,8 @@ async function* withSystem(
       return yield* halfLoad(system, await fullRate(system, bench), options.seconds * options.rounds);
     case "drain":
       return yield* drain(system, folder, options.stored);
+    case "esps":
+      return yield* esps(system, folder, options.stored);
     case "both":
       return yield* both(system, folder, options.bothSeconds);
     case "memory":

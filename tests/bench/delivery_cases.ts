@@ -3,16 +3,27 @@ import { smallLoad } from "./load_kinds.ts";
 import { ProcessWatch } from "./measure.ts";
 import type { Result } from "./result.ts";
 import { openSink } from "./sink_handle.ts";
-import type { System } from "./system.ts";
+import type { BenchedEsp, System } from "./system.ts";
 
 const patienceSeconds = 30;
 
 /** Stores messages without a worker, then measures how fast one drains them into the sink. */
 export async function* drain(system: System, folder: string, stored: number): AsyncGenerator<Result> {
-  const idsFile = `${folder}/drain-ids`;
+  const { values, errors } = await drainInto("smtp", system, folder, stored);
+  yield { case: "drain", target: "queue-worker", load: "k100", values, errors };
+}
+
+/** The same for a sink of any kind. */
+export async function drainInto(
+  esp: BenchedEsp,
+  system: System,
+  folder: string,
+  stored: number,
+): Promise<Required<Pick<Result, "values" | "errors">>> {
+  const idsFile = `${folder}/drain-ids-${crypto.randomUUID()}`;
   const { report } = await runLoad(system.intake, smallLoad, [`--total=${stored}`, `--ids-file=${idsFile}`]);
-  await using sink = await openSink(folder);
-  await using worker = await system.startWorker(sink.port);
+  await using sink = await openSink(folder, esp === "smtp" ? "smtp" : "http");
+  await using worker = await system.startWorker(sink.port, esp);
   const watch = new ProcessWatch([worker.pid, ...system.intake.pids]);
   const counts = await sink.waitFor(report.acked, patienceSeconds);
   const { cpuSeconds, ...memory } = watch.end();
@@ -23,7 +34,7 @@ export async function* drain(system: System, folder: string, stored: number): As
     ...memory,
     ...await sink.compare(idsFile),
   };
-  yield { case: "drain", target: "queue-worker", load: "k100", values, errors: report.errors };
+  return { values, errors: report.errors };
 }
 
 /** Accepts and delivers at once, as fast as both go. */

@@ -8,7 +8,7 @@ import { startPostgres } from "../../services/dev/postgres.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { type Program, runProgram, startProgram, untilReady } from "./program.ts";
-import type { System, Worker } from "./system.ts";
+import type { BenchedEsp, System, Worker } from "./system.ts";
 import type { Certificate } from "./target.ts";
 
 /** Which queue the product uses. */
@@ -62,8 +62,8 @@ export async function openSystem(
       [Symbol.asyncDispose]: () => Promise.resolve(),
     },
     smtpServerPid: intake.pid,
-    async startWorker(sinkPort) {
-      const provider = { name: "sink", "provider_type": "smtp", "smtp_config": relayTo(sinkPort) };
+    async startWorker(sinkPort, esp = "smtp") {
+      const provider = { name: "sink", "provider_type": esp, "smtp_config": espSettings[esp](sinkPort) };
       const settings = { ...common, SMTP_PROXY_ESP_ALLOWED_PORTS: String(sinkPort) };
       await runProgram("seed", ["--provider", JSON.stringify(provider)], folder, {
         ...settings,
@@ -76,9 +76,17 @@ export async function openSystem(
   };
 }
 
-function relayTo(port: number): Readonly<Record<string, unknown>> {
-  return { host: "127.0.0.1", port, tls: "none" };
-}
+const espSettings: Readonly<Record<BenchedEsp, (port: number) => Readonly<Record<string, unknown>>>> = {
+  smtp: (port) => ({ host: "127.0.0.1", port, tls: "none" }),
+  sendgrid: (port) => ({ endpoint: `http://127.0.0.1:${port}`, "api_key": "SG.bench" }),
+  ses: (port) => ({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: "us-east-1",
+    credentials: "static",
+    "access_key_id": "AKIABENCH00000000000",
+    "secret_access_key": "bench",
+  }),
+};
 
 async function prepareDatabase(url: string, password: string): Promise<void> {
   await migrateUp({ url, migrations });

@@ -1,5 +1,5 @@
 import { type Child, startChild } from "./child.ts";
-import type { SinkCounts } from "./sink.ts";
+import type { SinkCounts } from "./sink_tally.ts";
 
 /** The receiving end as a process of its own. */
 export interface Sink extends AsyncDisposable {
@@ -22,8 +22,8 @@ export interface Difference {
 const lookEveryMs = 250;
 
 /** Starts a sink on a free port; `folder` takes the list of ids when they are compared. */
-export async function openSink(folder: string): Promise<Sink> {
-  const child = await startChild("./sink.ts", []);
+export async function openSink(folder: string, speaks: "smtp" | "http" = "smtp"): Promise<Sink> {
+  const child = await startChild(speaks === "smtp" ? "./sink.ts" : "./http_sink.ts", []);
   const counts = async (): Promise<SinkCounts> => JSON.parse(await child.ask(""));
   return {
     pid: child.pid,
