@@ -43,3 +43,10 @@ export function isAnswerLost(error: unknown): boolean {
   const state = sqlState(error);
   return state === undefined || state.startsWith("08") || state.startsWith("57P");
 }
+
+/** The name of the constraint that a statement violated, if that is why it failed. */
+export function violatedConstraint(error: unknown): string | undefined {
+  if (!sqlState(error)?.startsWith("23")) return undefined;
+  const name = (error as { constraint?: unknown }).constraint;
+  return typeof name === "string" ? name : undefined;
+}
