@@ -168,7 +168,8 @@ class LocalStore implements RoomyStore {
     for await (const { label, offset, size, storedAtMs } of scanSegment(join(this.#root, path))) {
       if (marks.has(offset)) continue;
       live = true;
-      if (storedAtMs < before) yield { label, ref: refOf({ path, offset, size }) };
+      if (storedAtMs >= before) continue;
+      yield { id: label.id, ref: refOf({ path, offset, size }), label: () => Promise.resolve(label) };
     }
     if (!live) await this.#removal.deleteIfEmpty(path);
   }

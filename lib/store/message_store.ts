@@ -23,8 +23,16 @@ export interface MessageStore extends AsyncDisposable {
   list(olderThan: Date): AsyncIterable<StoredBody>;
 }
 
+/** A label as a store has kept it: there may have been no room for all recipients. */
+export interface StoredLabel extends BodyLabel {
+  /** How many recipients are missing at the end of the list; absent when none is. */
+  readonly leftOut?: number;
+}
+
 /** One body found in a store. */
 export interface StoredBody {
+  readonly id: MessageId;
   readonly ref: StorageRef;
-  readonly label: BodyLabel;
+  /** May take a request; undefined when the body is gone meanwhile or has none that can be read. */
+  label(): Promise<StoredLabel | undefined>;
 }

@@ -5,7 +5,7 @@ import { type GroupId, type MessageId, newId, type UserId } from "../../lib/ids.
 import type { StorageRef } from "../../lib/messages/message.ts";
 import type { Body } from "../../lib/store/body.ts";
 import { memoryBody } from "../../lib/store/memory_body.ts";
-import type { BodyLabel, MessageStore, StoredBody } from "../../lib/store/message_store.ts";
+import type { BodyLabel, MessageStore } from "../../lib/store/message_store.ts";
 
 /** One empty store, and what only its kind can do. */
 export interface StoreUnderTest extends AsyncDisposable {
@@ -165,7 +165,14 @@ export function messageStoreContract(kind: string, open: () => Promise<StoreUnde
   });
 }
 
-/** What a store has listed, put before a moment (in a minute when not given). */
-export function listed(store: MessageStore, before = new Date(Date.now() + 60_000)): Promise<StoredBody[]> {
-  return Array.fromAsync(store.list(before));
+/** What a store has listed, put before a moment (in a minute when not given), with the labels read. */
+export function listed(
+  store: MessageStore,
+  before = new Date(Date.now() + 60_000),
+): Promise<{ readonly ref: StorageRef; readonly label: BodyLabel | undefined }[]> {
+  return Array.fromAsync(store.list(before), async ({ id, ref, label }) => {
+    const read = await label();
+    assert.equal(read?.id, id);
+    return { ref, label: read };
+  });
 }

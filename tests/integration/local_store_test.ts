@@ -235,7 +235,7 @@ Deno.test("local store: what a killed process reported durable is there, and it 
   const reported = said.split("\n").slice(0, -1).map((line) => line.split(" "));
   assert.ok(reported.length > 500, `${reported.length} bodies`);
   const ids = new Map<string, MessageId>();
-  for await (const { ref, label } of test.store.list(new Date(Date.now() + 60_000))) ids.set(ref, label.id);
+  for await (const { ref, id } of test.store.list(new Date(Date.now() + 60_000))) ids.set(ref, id);
   for (const [ref, sha256, id] of reported) {
     await using body = await test.store.get(ref as StorageRef);
     assert.ok(body, `${ref} is gone`);
