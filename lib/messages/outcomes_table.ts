@@ -44,6 +44,8 @@ export interface Settlement {
    * `release`: back to the queue as it was. `storage_error`: its body cannot be read any more.
    */
   readonly then: "go on" | "conclude" | "release" | "storage_error";
+  /** The calls are those of an earlier claim that was dropped, which goes on counting as one. */
+  readonly ofDroppedClaim?: boolean;
   /** For `storage_error`: what its log row says (ruling 1.21). */
   readonly error?: string;
 }
@@ -121,6 +123,7 @@ function itemRow(item: Settlement) {
     id: item.message,
     claim: item.claim,
     then: item.then,
+    dropped: item.ofDroppedClaim ?? false,
     calls: item.calls.map(callRow),
     log_id: item.then === "storage_error" ? newId<CallId>() : null,
     error: item.error?.slice(0, 600) ?? null,
@@ -142,7 +145,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
           where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
             and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started') as is_written
       from jsonb_to_recordset(${JSON.stringify(items.map(itemRow))}::jsonb) as item (id uuid, claim bigint,
-          "then" text, calls jsonb, changes jsonb, log_id uuid, error text)
+          "then" text, dropped boolean, calls jsonb, changes jsonb, log_id uuid, error text)
         join messages m on m.id = item.id and m.id = any(${ids}::uuid[])
           and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
       order by m.id for update of m
@@ -210,7 +213,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       claimed_until = case when w.new_status = 'processing' then m.claimed_until end,
       claimed_by = case when w.new_status = 'processing' then m.claimed_by end,
       claim = case when w.new_status = 'processing' then m.claim end,
-      claims = case when w.then = 'conclude' then 0 when jsonb_array_length(w.calls) > 0 then 1 else m.claims end,
+      claims = case when w.then = 'conclude' then 0 when jsonb_array_length(w.calls) > 0 and not w.dropped then 1 else m.claims end,
       provider_id = coalesce((w.calls -> -1 ->> 'provider_id')::uuid, m.provider_id),
       attempts = greatest(m.attempts, w.spent),
       next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,

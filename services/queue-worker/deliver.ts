@@ -1,5 +1,6 @@
-import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
+import type { Fault, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { Claim } from "../../lib/messages/claims_table.ts";
+import type { Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
 import type { Lease } from "../../lib/queue/queue.ts";
 import type { Crew } from "./crew.ts";
@@ -9,8 +10,8 @@ import { loadBody, memoryFor } from "./load_body.ts";
 import { espOf } from "./open_providers.ts";
 import { tryRoute } from "./try_route.ts";
 
-/** Claims in a row that ended without a call, after which a message is given up (ruling 3.4). */
-const maxIdleClaims = 8;
+/** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
+const maxDroppedClaims = 8;
 const afterFaultMs = 5000;
 /** For memory: other deliveries end and free it, so the wait is bounded by them; a timer takes no more than this. */
 const longestWaitMs = 86_400_000;
@@ -44,44 +45,53 @@ async function afterOpenCalls(delivery: Delivery): Promise<Delivery> {
   const { claim, crew } = delivery;
   if (claim.openCalls.length === 0) return delivery;
   using borrowed = await crew.providers.borrow(claim.message.group, claim.groupRevision);
-  const outcome: RecipientOutcome = {
-    kind: "unknown",
-    fault: {
-      blame: "provider",
-      code: "crash",
-      detail: "The worker died before it wrote down how the call ended",
-    },
+  const fault: Fault = {
+    blame: "provider",
+    code: "crash",
+    detail: "The worker died before it wrote down how the call ended",
   };
+  const outcome: RecipientOutcome = { kind: "unknown", fault };
   const changes: RecipientChange[] = [];
   const calls = claim.openCalls.map(({ call, provider, recipients }) => {
     const unknown = borrowed.policyOf(provider);
     for (const recipient of claim.message.recipients) {
       if (!recipients.includes(recipient.id)) continue;
-      const change = changeFor(delivery, recipient, { outcome, unknown }, "crash");
-      changes.push(change.status === "pending" ? { ...change, delayMs: 0 } : change);
+      changes.push(
+        unknown === "hold"
+          ? changeFor(delivery, recipient, { outcome, unknown })
+          : sentAgain(delivery, recipient, fault),
+      );
     }
-    return { call, status: "unknown", error: outcome.fault.detail } as const;
+    return { call, status: "unknown", error: fault.detail } as const;
   });
-  await settle(delivery, { then: "go on", calls, changes });
+  await settle(delivery, { then: "go on", calls, changes, ofDroppedClaim: true });
   return { ...delivery, claim: claimAfter(claim, changes) };
 }
 
-/** The claim once open calls are settled: who is still pending has spent an attempt on them. */
+/**
+ * Most calls that a dead worker had written down were never begun, so they spend no attempt (ruling 3.4): what ends
+ * its worker again and again is given up after so many claims.
+ */
+function sentAgain({ crew }: Delivery, { id }: Recipient, fault: Fault): RecipientChange {
+  crew.metrics.worker.resent.add({ reason: "crash" });
+  return { recipient: id, status: "pending", delayMs: 0, attemptSpent: false, kind: "unknown", fault };
+}
+
+/** The claim once open calls are settled. */
 function claimAfter(claim: Claim, changes: readonly RecipientChange[]): Claim {
   const byRecipient = new Map(changes.map((change) => [change.recipient, change]));
   const recipients = claim.message.recipients.flatMap((recipient) => {
     const change = byRecipient.get(recipient.id);
-    if (change === undefined) return [recipient];
-    return change.status === "pending" ? [{ ...recipient, attempts: recipient.attempts + 1 }] : [];
+    return change === undefined || change.status === "pending" ? [recipient] : [];
   });
-  return { ...claim, claims: 1, openCalls: [], message: { ...claim.message, recipients } };
+  return { ...claim, openCalls: [], message: { ...claim.message, recipients } };
 }
 
 async function carry(delivery: Delivery): Promise<Settled> {
   const { claim, crew, signal } = delivery;
   const { message } = claim;
   if (message.recipients.length === 0) return await settle(delivery, { then: "conclude" });
-  if (claim.claims > maxIdleClaims) return await giveUp(delivery);
+  if (claim.claims > maxDroppedClaims) return await giveUp(delivery);
   if (!claim.groupActive) return await putOff(delivery, "suspended");
   using borrowed = await crew.providers.borrow(message.group, claim.groupRevision);
   const [first, ...others] = borrowed.route;
@@ -103,7 +113,7 @@ async function carry(delivery: Delivery): Promise<Settled> {
 
 /** A message that ended its workers again and again is not given to another one. */
 async function giveUp(delivery: Delivery): Promise<Settled> {
-  const detail = `${maxIdleClaims} claims ended without a call`;
+  const detail = `${maxDroppedClaims} claims in a row were dropped`;
   const changes = delivery.claim.message.recipients.map(({ id }): RecipientChange => ({
     recipient: id,
     status: "failed",

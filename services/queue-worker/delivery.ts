@@ -26,7 +26,9 @@ export type Verdict =
 /** Writes a step down; throws `Interrupted` when the claim is lost. */
 export async function settle(
   { claim, crew, signal }: Delivery,
-  step: Pick<Settlement, "then"> & Partial<Pick<Settlement, "calls" | "changes" | "error">>,
+  step:
+    & Pick<Settlement, "then">
+    & Partial<Pick<Settlement, "calls" | "changes" | "error" | "ofDroppedClaim">>,
 ): Promise<Settled> {
   const settled = await crew.records.settle({
     message: claim.message.id,
@@ -54,7 +56,6 @@ export function changeFor(
   delivery: Delivery,
   recipient: Recipient,
   verdict: Verdict,
-  resentFor: "crash" | "unknown" = "unknown",
 ): RecipientChange {
   const { crew, claim, claimedAt } = delivery;
   const trial = {
@@ -77,7 +78,7 @@ export function changeFor(
   const judgement = judge(outcome, { ...trial, unknown }, crew.terms);
   if (outcome.kind === "wait") crew.metrics.worker.waits.add({ cause: outcome.cause });
   if (outcome.kind === "unknown" && judgement.status === "pending") {
-    crew.metrics.worker.resent.add({ reason: resentFor });
+    crew.metrics.worker.resent.add({ reason: "unknown" });
   }
   return {
     ...changeOf(recipient, judgement),
