@@ -30,19 +30,22 @@ import {
 const endpointPattern = /^(\[[\da-f:.]+\]|[^:[\]/\s]+)(?::(\d{1,5}))?$/i;
 
 const settings = z.strictObject({
-  host: z.string().min(1).max(255),
-  port: z.int().min(1).max(65535).default(587),
-  tls: z.enum(["starttls", "implicit", "opportunistic", "none"]).default("starttls"),
-  /** Whether the certificate must be valid; by default everywhere but on loopback. */
-  tls_verify: z.boolean().optional(),
-  /** PEM certificates to trust instead of the system's. */
-  ca: z.string().max(100_000).optional(),
-  username: z.string().min(1).max(512).optional(),
-  password: z.string().min(1).max(4096).optional(),
-  /** What EHLO says. */
-  name: z.string().regex(/^[\w.:[\]-]{1,255}$/).optional(),
-  /** `host` or `host:port` to connect to in place of `host`, whose name the certificate must still carry. */
-  endpoint: z.string().max(300).regex(endpointPattern).refine(hasRightPort).optional(),
+  host: z.string().min(1).max(255).describe("Name or address of the relay"),
+  port: z.int().min(1).max(65535).default(587).describe("Its port"),
+  tls: z.enum(["starttls", "implicit", "opportunistic", "none"]).default("starttls")
+    .describe(
+      "`starttls` (required), `implicit` (from the first byte), `opportunistic` (if offered) or `none`",
+    ),
+  tls_verify: z.boolean().optional()
+    .describe("Whether the certificate must be valid; by default everywhere but on loopback"),
+  ca: z.string().max(100_000).optional().describe("PEM certificates to trust instead of the system's"),
+  username: z.string().min(1).max(512).optional().describe("User of AUTH; goes with `password`"),
+  password: z.string().min(1).max(4096).optional().describe("Password of AUTH"),
+  name: z.string().regex(/^[\w.:[\]-]{1,255}$/).optional()
+    .describe("What EHLO says; by default this host's address"),
+  endpoint: z.string().max(300).regex(endpointPattern).refine(hasRightPort).optional().describe(
+    "`host` or `host:port` to connect to in place of `host`, whose name the certificate must still carry",
+  ),
   ...accountSettings,
 }).refine((given) => (given.username === undefined) === (given.password === undefined), {
   message: "username and password go together",
