@@ -1,9 +1,8 @@
 import { findKind } from "../../lib/esp/catalog.ts";
-import type { EspIo } from "../../lib/esp/esp.ts";
-import { createEndpointGuard, createGuard } from "../../lib/network/guard.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { holderOf } from "../../lib/messages/claims_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
+import { answerTimeoutMs, espIoOf } from "../../lib/providers/esp_io.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import type { SealingKey } from "../../lib/secrets/seal.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
@@ -48,9 +47,6 @@ export interface OpenedCrew extends Crew, AsyncDisposable {
 
 /** What `bodyDelaysMs` is in operation (ruling 1.19). */
 export const bodyDelaysMs = [1000, 2000, 4000] as const;
-
-/** What `answerTimeoutMs` is in operation (RFC 5321 section 4.5.3.2.6). */
-export const answerTimeoutMs = 600_000;
 
 /** Opens everything deliveries share; it renews claims until it is disposed. */
 export function openCrew(options: CrewOptions): OpenedCrew {
@@ -111,20 +107,8 @@ export function openCrew(options: CrewOptions): OpenedCrew {
 
 /** The crew's settings as they are configured. */
 export function crewSettings(config: Config, keys: readonly SealingKey[]) {
-  const { delivery, queue, worker, esp, environment } = config;
-  const development = environment === "development";
-  const callable = { allowedNetworks: esp.allowedNetworks, allowedPorts: esp.allowedPorts, development };
-  const io: EspIo = {
-    fetch,
-    now: () => new Date(),
-    guard: createGuard(callable),
-    guardEndpoint: createEndpointGuard(callable),
-    callTimeoutMs: delivery.callTimeout,
-    answerTimeoutMs,
-    print: printLine,
-    showText: development,
-    ...(esp.allowFile && { mailFolder: esp.fileFolder }),
-  };
+  const { delivery, queue, worker } = config;
+  const io = espIoOf(config);
   return {
     slots: queue.workers,
     leaseMs: queue.lease,
@@ -138,8 +122,4 @@ export function crewSettings(config: Config, keys: readonly SealingKey[]) {
     },
     providers: { findKind, io, keys, withoutProvider: delivery.withoutProvider },
   } satisfies Partial<CrewOptions>;
-}
-
-function printLine(text: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(text));
 }

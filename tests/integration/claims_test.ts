@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Body } from "../../lib/store/body.ts";
 import type { StorageRef } from "../../lib/messages/message.ts";
 import { reportLimitMs } from "../../services/queue-worker/call_provider.ts";
-import { answerTimeoutMs } from "../../services/queue-worker/open_crew.ts";
+import { answerTimeoutMs } from "../../lib/providers/esp_io.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
 

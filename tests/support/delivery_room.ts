@@ -6,6 +6,7 @@ import type { EnvelopeRecipient } from "../../lib/messages/message.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
 import { createEndpointGuard, createGuard } from "../../lib/network/guard.ts";
 import { type Database, openDatabase, openSession, type Session } from "../../lib/postgres/database.ts";
+import { answerTimeoutMs } from "../../lib/providers/esp_io.ts";
 import { putProvider } from "../../lib/providers/providers_table.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
@@ -14,12 +15,7 @@ import type { MessageStore } from "../../lib/store/message_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { createMetrics, type Metrics } from "../../lib/telemetry/metrics.ts";
 import { deliver } from "../../services/queue-worker/deliver.ts";
-import {
-  answerTimeoutMs,
-  type CrewOptions,
-  openCrew,
-  type OpenedCrew,
-} from "../../services/queue-worker/open_crew.ts";
+import { type CrewOptions, openCrew, type OpenedCrew } from "../../services/queue-worker/open_crew.ts";
 import { type MemoryLog, memoryLog } from "./memory_log.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { makeAccount, submissionOf, type TestAccount } from "./submissions.ts";

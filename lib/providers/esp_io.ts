@@ -1,0 +1,29 @@
+import type { Config } from "../config/settings.ts";
+import type { EspIo } from "../esp/esp.ts";
+import { createEndpointGuard, createGuard } from "../network/guard.ts";
+
+/** What `answerTimeoutMs` is in operation (RFC 5321 section 4.5.3.2.6). */
+export const answerTimeoutMs = 600_000;
+
+/** The world as ESPs of this configuration see it. */
+export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
+  const development = environment === "development";
+  const callable = { allowedNetworks: esp.allowedNetworks, allowedPorts: esp.allowedPorts, development };
+  return {
+    fetch,
+    now: () => new Date(),
+    guard: createGuard(callable),
+    guardEndpoint: createEndpointGuard(callable),
+    callTimeoutMs: delivery.callTimeout,
+    answerTimeoutMs,
+    print: printLine,
+    showText: development,
+    ...(esp.allowFile && { mailFolder: esp.fileFolder }),
+  };
+}
+
+type EspConfig = Pick<Config, "esp" | "delivery" | "environment">;
+
+function printLine(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
