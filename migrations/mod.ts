@@ -10,6 +10,8 @@ import isolateUp from "./005_isolate_groups.up.sql" with { type: "text" };
 import isolateDown from "./005_isolate_groups.down.sql" with { type: "text" };
 import accessUp from "./006_give_access.up.sql" with { type: "text" };
 import accessDown from "./006_give_access.down.sql" with { type: "text" };
+import deadUp from "./007_find_dead_letters.up.sql" with { type: "text" };
+import deadDown from "./007_find_dead_letters.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -27,4 +29,5 @@ export const migrations: readonly Migration[] = [
   { version: 4, name: "create_messages", up: messagesUp, down: messagesDown },
   { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },
   { version: 6, name: "give_access", up: accessUp, down: accessDown },
+  { version: 7, name: "find_dead_letters", up: deadUp, down: deadDown },
 ];

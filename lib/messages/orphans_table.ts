@@ -131,11 +131,19 @@ export async function recordEpoch(sql: SystemSql, epoch: string): Promise<void> 
   await sql`insert into queue_state (epoch) values (${epoch}) on conflict (only_row) do update set epoch = excluded.epoch`;
 }
 
-/** How many messages there are of each unfinished or dead kind, and how old the oldest is, for metrics. */
+/** How many messages there are of an unfinished kind, and how old the oldest is, for metrics. */
 export interface StateCount {
   readonly status: "queued" | "processing";
   readonly count: number;
   readonly oldestSeconds: number;
+}
+
+/** Counts dead letters, whose status is `failed` or `storage_error`, along their index; stops at 100,000. */
+export async function countDead(sql: SystemSql): Promise<number> {
+  const [row] = await sql<{ count: number }>`
+    select count(*)::float8 as count
+    from (select from messages where status in ('failed', 'storage_error') limit 100000) dead`;
+  return row?.count ?? 0;
 }
 
 /** Counts unfinished messages; the counts stop at 100,000 for each status. */

@@ -91,18 +91,26 @@ export const declaredMetrics = {
     bodyMemory: gauge("smtp_body_memory_bytes", "Memory reserved for bodies that are arriving"),
   },
   queue: {
-    depth: gauge("queue_depth", "Messages by state", { status: ["queued", "processing", "failed"] }),
+    depth: gauge(
+      "queue_depth",
+      "Messages by state, dead letters as failed, each counted up to 100,000; told by the worker that sweeps",
+      { status: ["queued", "processing", "failed"] },
+    ),
     pending: gauge(
       "queue_messages_pending",
-      "Unfinished messages of the groups with most, and of the others",
+      "Unfinished messages of the groups with most, and of the others; told by the worker that sweeps",
       {
         group: 101,
       },
     ),
     enqueued: counter("queue_messages_enqueued_total", "Doorbells pushed"),
-    oldestAge: gauge("queue_oldest_age_seconds", "Age of the oldest message in a state", {
-      status: ["queued", "processing"],
-    }),
+    oldestAge: gauge(
+      "queue_oldest_age_seconds",
+      "Age of the oldest message in a state; told by the worker that sweeps",
+      {
+        status: ["queued", "processing"],
+      },
+    ),
   },
   worker: {
     processed: counter("queue_messages_processed_total", "Messages that were worked on, by result", {

@@ -1,4 +1,4 @@
-import { countByGroup, countUnfinished } from "../../lib/messages/orphans_table.ts";
+import { countByGroup, countDead, countUnfinished } from "../../lib/messages/orphans_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -7,6 +7,8 @@ import type { Metrics } from "../../lib/telemetry/metrics.ts";
 export interface GaugeSources {
   readonly database: Database;
   readonly memory: MemoryBudget;
+  /** Whether this worker counts for all of them now; the others tell nothing of what they share. */
+  readonly isCounting: () => boolean;
   /** A clock in milliseconds that never goes back. */
   readonly now?: () => number;
 }
@@ -16,7 +18,7 @@ const freshMs = 5000;
 /** Sets the worker's gauges at each scrape; the database is counted once in five seconds at most. */
 export function setGauges(
   metrics: Metrics,
-  { database, memory, now = () => performance.now() }: GaugeSources,
+  { database, memory, isCounting, now = () => performance.now() }: GaugeSources,
 ): void {
   let countedAt = -Infinity;
   metrics.onScrape(() => {
@@ -26,12 +28,20 @@ export function setGauges(
     metrics.database.idle.set(idle);
   });
   metrics.onScrape(async () => {
+    if (!isCounting()) {
+      for (const gauge of [metrics.queue.depth, metrics.queue.oldestAge, metrics.queue.pending]) {
+        gauge.clear();
+      }
+      countedAt = -Infinity;
+      return;
+    }
     if (now() - countedAt < freshMs) return;
     countedAt = now();
     for (const { status, count, oldestSeconds } of await countUnfinished(database.system)) {
       metrics.queue.depth.set({ status }, count);
       metrics.queue.oldestAge.set({ status }, oldestSeconds);
     }
+    metrics.queue.depth.set({ status: "failed" }, await countDead(database.system));
     metrics.setPending(await countByGroup(database.system));
   });
 }

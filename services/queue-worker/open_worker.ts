@@ -1,3 +1,5 @@
+import { processWorld } from "../../lib/aws/credential_world.ts";
+import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
@@ -10,6 +12,7 @@ import { sleepFor } from "../../lib/retry.ts";
 import { parseKeys } from "../../lib/secrets/seal.ts";
 import type { RoomyStore } from "../../lib/store/local_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
+import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { deliver } from "./deliver.ts";
@@ -59,8 +62,13 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   const { path, minFree, type } = config.storage;
   const instance = `worker-${config.instance}`;
   // A worker that made the folder would take every body for gone that lies where it should have been mounted.
-  const local = { type: type as "local", path, instance, minFree, mustExist: true };
-  const store = opened.use(await openStore(local));
+  const local = { path, instance, minFree, mustExist: true };
+  const s3 = s3OptionsOf(config.storage, {
+    fetch,
+    now: () => new Date(),
+    credentials: createCredentials(processWorld),
+  });
+  const store = opened.use(await openStore({ type, ...local, ...s3 && { s3 } }));
   const incarnation = crypto.randomUUID();
   const name = around.name ?? `unnamed:${incarnation}`;
   const consumer = config.queue.consumerId || name;
@@ -75,10 +83,10 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
     name,
     incarnation,
   }));
-  setGauges(metrics, { database, memory: crew.memory });
   const sweeper = opened.use(
     new Sweeper({ database, queue, log, metrics, sweepAfterMs: config.queue.sweepAfter }),
   );
+  setGauges(metrics, { database, memory: crew.memory, isCounting: () => sweeper.isSweeping });
   if (around.name !== undefined) {
     const onFreed = () => sweeper.hurry();
     opened.use(new Presence({ sql: database.system, name, incarnation, log, onFreed }));

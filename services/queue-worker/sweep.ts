@@ -66,6 +66,11 @@ export class Sweeper implements AsyncDisposable {
     this.#running = this.#sweepForever();
   }
 
+  /** Whether it is this one that works for the database now. */
+  get isSweeping(): boolean {
+    return this.#lock !== undefined && !this.#lock.lost;
+  }
+
   /** Looks for expired claims at once, and first for the lock: who held it may be gone too. */
   hurry(): void {
     this.#askedAt = -Infinity;
@@ -95,7 +100,7 @@ export class Sweeper implements AsyncDisposable {
   }
 
   async #holdLock(): Promise<boolean> {
-    if (this.#lock !== undefined && !this.#lock.lost) return true;
+    if (this.isSweeping) return true;
     const { askLockMs = defaultAskLockMs } = this.#options;
     const now = performance.now();
     if (this.#lock === undefined && now - this.#askedAt < askLockMs) return false;

@@ -3,6 +3,7 @@ import { claimMessages, renewClaims } from "../../lib/messages/claims_table.ts";
 import { startCalls } from "../../lib/messages/delivery_logs_table.ts";
 import { findStored, insertMessages, markEnqueueFailed } from "../../lib/messages/messages_table.ts";
 import {
+  countDead,
   countUnfinished,
   listUnfinished,
   takeExpiredClaims,
@@ -108,6 +109,7 @@ async function deliverMail(database: Database, account: TestAccount, due: readon
   await takeExpiredClaims(database.system, 300_000, 500);
   const page = await listUnfinished(database.system, undefined, 500);
   await listUnfinished(database.system, page.next, 500);
+  await countDead(database.system);
   await countUnfinished(database.system);
   await listProviders(database.system, account.group);
 }
