@@ -1,12 +1,11 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
 import { faultText } from "../../lib/postgres/faults.ts";
+import { espIoOf } from "../../lib/providers/esp_io.ts";
+import { parseArguments, usage } from "./arguments.ts";
+import { checkProvider } from "./check_provider.ts";
 import { allowItsCredentials, devGroup, ensureDevGroup, putOnlyProvider } from "./dev_group.ts";
-import { parseProvider, type ProviderRequest } from "./provider_request.ts";
-
-const usage = `seed                   create the dev group and its SMTP account where they are missing
-seed --provider JSON   and make the dev group deliver by this provider, described as for POST /providers
-`;
+import type { ProviderRequest } from "./provider_request.ts";
 
 const { config, rest } = configOfProcess("seed");
 try {
@@ -17,8 +16,23 @@ try {
 }
 
 async function run(): Promise<void> {
-  if (rest.includes("--help") || rest.includes("-h")) return say(usage);
-  const provider = readProvider();
+  const request = parseArguments(rest);
+  switch (request.kind) {
+    case "help":
+      return say(usage);
+    case "seed":
+      return await seed(request.provider);
+    case "check": {
+      const { provider, mail } = request;
+      const io = espIoOf(config);
+      const { works, lines } = await checkProvider(provider, io, mail && { ...mail, now: io.now() });
+      for (const line of lines) say(line, works ? Deno.stdout : Deno.stderr);
+      if (!works) Deno.exitCode = 1;
+    }
+  }
+}
+
+async function seed(provider: ProviderRequest | undefined): Promise<void> {
   const options = { url: config.database.url.reveal(), poolMax: 1, applicationName: "seed" };
   await using admin = openDatabase({ ...options, role: "smtp_proxy_admin" });
   const group = await ensureDevGroup(admin);
@@ -32,13 +46,6 @@ async function run(): Promise<void> {
   const id = await putOnlyProvider(members, group, provider, config.secrets.keys.reveal());
   await allowItsCredentials(admin, id, provider);
   say(`group ${devGroup.name}: delivers by ${provider.name} (${provider.providerType})`);
-}
-
-function readProvider(): ProviderRequest | undefined {
-  if (rest.length === 0) return undefined;
-  const [flag = "", json] = rest[0]?.startsWith("--provider=") ? ["--provider", rest[0].slice(11)] : rest;
-  if (flag === "--provider" && json !== undefined) return parseProvider(json);
-  throw new Error(`Cannot seed: expected --provider JSON: current value is "${flag}"`);
 }
 
 function say(text: string, to = Deno.stdout): void {

@@ -4,6 +4,7 @@ import { newKeyText, parseKeys, providerOwner, unseal } from "../../lib/secrets/
 import { verifyPassword } from "../../lib/users/password.ts";
 import type { GroupId, ProviderId } from "../../lib/ids.ts";
 import { type TestDatabase, testDatabase } from "../support/postgres.ts";
+import { SmtpSink } from "../support/smtp_sink.ts";
 import { runProgram } from "../support/run_program.ts";
 
 const keys = newKeyText("test");
@@ -12,6 +13,7 @@ function seed(database: TestDatabase, ...args: readonly string[]) {
   return runProgram("seed", args, {
     SMTP_PROXY_DATABASE_URL: database.urlFor("smtp_proxy_admin"),
     SMTP_PROXY_SECRETS_KEYS: keys,
+    SMTP_PROXY_ENVIRONMENT: "development",
   });
 }
 
@@ -71,4 +73,28 @@ Deno.test("seed refuses a provider it does not understand and creates nothing", 
   assert.match(stderr, /there is no provider_type "pigeon"/);
   await using session = await openSession({ url: database.ownerUrl });
   assert.deepEqual(await session.run("select id from groups"), []);
+});
+
+Deno.test("seed --check proves a provider's credentials, and sends a test message only when it is told to", async () => {
+  await using database = await testDatabase();
+  await using sink = await SmtpSink.open();
+  const checked = await seed(database, "--check", relay(sink.port, "one"));
+  assert.deepEqual([checked.code, checked.stdout], [0, "one: the credentials work\n"], checked.stderr);
+  assert.equal(sink.mails.length, 0);
+  const mail = ["--from", "a@example.com", "--to", "b@example.org"];
+  const sent = await seed(database, "--check", relay(sink.port, "one"), ...mail);
+  assert.match(sent.stdout, /credentials work\none: took the test message, id /);
+  assert.deepEqual(sink.mails.map(({ to }) => to), [["<b@example.org>"]]);
+  await using session = await openSession({ url: database.ownerUrl });
+  assert.deepEqual(await session.run("select id from esp_providers"), []);
+});
+
+Deno.test("seed --check says what is wrong with a provider and ends with 1", async () => {
+  await using database = await testDatabase();
+  await using sink = await SmtpSink.open({
+    script: ({ at }) => at === "EHLO" ? { reply: "554 5.7.1 Go away" } : undefined,
+  });
+  const { code, stderr } = await seed(database, "--check", relay(sink.port, "one"));
+  assert.equal(code, 1);
+  assert.match(stderr, /^one: \w+: .*Go away/);
 });
