@@ -1,4 +1,5 @@
 import { readKeys } from "../secrets/seal.ts";
+import { faultOfPlace } from "../store/s3_place.ts";
 import type { Config, SettingPath } from "./settings.ts";
 import { publishedSigningKeys } from "./settings.ts";
 
@@ -35,7 +36,28 @@ export const checks: readonly Check[] = [
   { about: ["smtp.hostname"], find: ({ smtp }) => hostname(smtp.hostname) },
   { about: ["smtp.memory_body", "smtp.body_memory"], find: bodyMemory },
   { about: ["smtp.proxy_protocol", "smtp.trusted_networks"], find: trustedProxies },
-  { about: ["storage.type", "storage.path"], find: storePlace },
+  {
+    about: [
+      "storage.type",
+      "storage.path",
+      "storage.s3_bucket",
+      "storage.s3_prefix",
+      "storage.s3_endpoint",
+      "storage.s3_region",
+    ],
+    find: storePlace,
+  },
+  {
+    about: [
+      "storage.s3_credentials",
+      "storage.s3_access_key_id",
+      "storage.s3_secret_access_key",
+      "storage.s3_encryption",
+      "storage.s3_kms_key_id",
+    ],
+    find: s3Keys,
+  },
+  { about: ["retention.rows", "delivery.max_age"], find: rowsOutlastDelivery },
   { about: ["tls.cert_file", "tls.key_file"], find: certificateAndKey },
   { about: ["logging.output"], find: logOutput },
   { about: ["secrets.keys"], find: sealingKeys },
@@ -115,11 +137,43 @@ function trustedProxies({ smtp }: Config): string | undefined {
 }
 
 function storePlace({ storage }: Config): string | undefined {
-  if (storage.type === "s3") return "storage.type s3 is not available yet";
-  if (storage.type === "local" && storage.path === "") {
-    return "storage.type is local, but storage.path is empty";
+  const { type, path, s3Bucket, s3Prefix, s3Endpoint, s3Region, s3Addressing } = storage;
+  // Also in S3's case: large bodies lie there while they arrive.
+  if (path === "") return "storage.path is empty";
+  if (s3Bucket === "") {
+    return type === "s3" ? "storage.type is s3, but storage.s3_bucket is empty" : undefined;
+  }
+  return faultOfPlace({
+    bucket: s3Bucket,
+    prefix: s3Prefix,
+    endpoint: s3Endpoint,
+    region: s3Region,
+    addressing: s3Addressing,
+  });
+}
+
+function s3Keys({ storage }: Config): string | undefined {
+  const [id, secret] = [storage.s3AccessKeyId, storage.s3SecretAccessKey.reveal()];
+  if ((id === "") !== (secret === "")) {
+    const [given, missing] = id === ""
+      ? ["secret_access_key", "access_key_id"]
+      : ["access_key_id", "secret_access_key"];
+    return `storage.s3_${given} is set, but storage.s3_${missing} is empty: set both or neither`;
+  }
+  if (storage.s3Credentials === "static" && id === "") {
+    return "storage.s3_credentials is static, but storage.s3_access_key_id is empty";
+  }
+  if (storage.s3KmsKeyId !== "" && storage.s3Encryption !== "aws:kms") {
+    return "storage.s3_kms_key_id is set, but storage.s3_encryption is not aws:kms";
   }
   return undefined;
+}
+
+/** No row may go before its message has ended one way or another. */
+function rowsOutlastDelivery({ retention, delivery }: Config): string | undefined {
+  if (retention.rows === 0 || retention.rows > delivery.maxAge) return undefined;
+  return `retention.rows must be longer than delivery.max_age: current values are ${retention.rows} ms and ` +
+    `${delivery.maxAge} ms`;
 }
 
 function certificateAndKey({ tls }: Config): string | undefined {

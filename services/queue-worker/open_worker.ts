@@ -1,4 +1,4 @@
-import { processWorld } from "../../lib/aws/credential_world.ts";
+import { processWorld } from "../../lib/aws/credentials_world.ts";
 import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";

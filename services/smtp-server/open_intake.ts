@@ -1,3 +1,5 @@
+import { processWorld } from "../../lib/aws/credentials_world.ts";
+import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { ensurePartitions, keepPartitions } from "../../lib/messages/partitions_table.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
@@ -5,6 +7,7 @@ import type { Database } from "../../lib/postgres/database.ts";
 import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
 import { openStore } from "../../lib/store/open_store.ts";
+import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
 import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import { openSpool } from "../../lib/store/spool.ts";
 import { spoolFolder } from "../../lib/store/spool_folder.ts";
@@ -47,9 +50,15 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
   if (!await awaitSchema(database, { development, log, signal: around.signal })) return undefined;
   await ensurePartitions(database.system);
   opened.use(keepPartitions(database.system, (error) => log.error("partitions not made", { error })));
+  const s3 = s3OptionsOf(storage, {
+    fetch,
+    now: () => new Date(),
+    credentials: createCredentials(processWorld),
+  });
   const store = opened.use(
     await openStore({
-      type: storage.type as "local",
+      type: storage.type,
+      ...s3 && { s3 },
       path: storage.path,
       instance: String(config.instance),
       minFree: storage.minFree,

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { type MessageId, newId } from "../../lib/ids.ts";
+import type { StorageRef } from "../../lib/messages/message.ts";
 import { memoryBody } from "../../lib/store/memory_body.ts";
+import { openStore } from "../../lib/store/open_store.ts";
 import { pathOf, refOf } from "../../lib/store/s3_ref.ts";
 import { openS3Store } from "../../lib/store/s3_store.ts";
+import { newSegmentPath } from "../../lib/store/segment_ref.ts";
 import {
   assertHolds,
   listed,
@@ -11,6 +14,7 @@ import {
   someBytes,
 } from "../contracts/message_store_contract.ts";
 import { fakeBucket, fakeKeys } from "../support/fake_s3.ts";
+import { openTestStore } from "../support/local_stores.ts";
 import { fixedCredentials, keyOf, openTestS3Store, testPrefix } from "../support/s3_stores.ts";
 
 messageStoreContract("S3 store", () => {
@@ -467,3 +471,36 @@ Deno.test("openS3Store() refuses settings that cannot be right", () => {
 function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
+
+Deno.test("openStore() reads, removes and lists the bodies of both stores, whichever it puts new ones in", async () => {
+  await using test = openTestS3Store();
+  await using local = await openTestStore();
+  const options = { path: local.path, instance: "both", minFree: 0, s3: test.options };
+  const refs: StorageRef[] = [];
+  for (const type of ["s3", "local"] as const) {
+    await using store = await openStore({ type, ...options });
+    const ref = await store.put(newLabel(), memoryBody(someBytes(100)));
+    assert.ok(ref.startsWith(`${type}:`));
+    refs.push(ref);
+    await store.checkRoom();
+    await store.checkThere();
+    for (const other of refs) await assertHolds(await store.get(other), someBytes(100));
+    assert.deepEqual((await listed(store)).map((body) => body.ref).sort(), [...refs].sort());
+  }
+  await using last = await openStore({ type: "s3", ...options });
+  for (const ref of refs) await last.remove(ref);
+  assert.deepEqual(await listed(last), []);
+  await assert.rejects(last.get("inline"), /Cannot reach the store/);
+});
+
+Deno.test("openStore() needs no local folder for bodies in S3, and a bucket for them", async () => {
+  await using test = openTestS3Store();
+  const path = await Deno.makeTempDir();
+  await Deno.remove(path);
+  const options = { type: "s3", path, instance: "s3", minFree: 0 } as const;
+  await using store = await openStore({ ...options, s3: test.options });
+  const ref = await store.put(newLabel(), memoryBody(someBytes(100)));
+  assert.deepEqual((await listed(store)).map((body) => body.ref), [ref]);
+  await assert.rejects(store.get(`local:${newSegmentPath("test")}#120+100`), { code: "ENOENT" });
+  await assert.rejects(openStore(options), /storage\.s3_bucket is empty/);
+});

@@ -8,6 +8,8 @@ import { fakeBucket, fakeKeys, type FakeS3, startFakeS3 } from "./fake_s3.ts";
 export interface TestS3Store extends AsyncDisposable {
   readonly fake: FakeS3;
   readonly store: ReachableStore;
+  /** How the store was opened. */
+  readonly options: S3StoreOptions;
   /** Another store in the same bucket, as another process would have. */
   reopen(options?: Partial<S3StoreOptions>): ReachableStore;
   /** How long was waited between tries, in milliseconds; nobody really waits. */
@@ -31,22 +33,27 @@ export function fixedCredentials(keys: AwsCredentials = fakeKeys) {
 export function openTestS3Store(options: Partial<S3StoreOptions> = {}): TestS3Store {
   const fake = startFakeS3();
   const waits: number[] = [];
-  function reopen(more: Partial<S3StoreOptions> = {}): ReachableStore {
-    return openS3Store({
-      place: {
-        bucket: fakeBucket,
-        prefix: testPrefix,
-        endpoint: fake.origin,
-        region: "us-east-1",
-        addressing: "auto",
-      },
-      credentials: fixedCredentials(),
-      fetch,
-      now: () => new Date(),
-      sleep: (ms) => Promise.resolve(void waits.push(ms)),
-      ...options,
-      ...more,
-    });
-  }
-  return { fake, store: reopen(), reopen, waits, [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose]() };
+  const base: S3StoreOptions = {
+    place: {
+      bucket: fakeBucket,
+      prefix: testPrefix,
+      endpoint: fake.origin,
+      region: "us-east-1",
+      addressing: "auto",
+    },
+    credentials: fixedCredentials(),
+    fetch,
+    now: () => new Date(),
+    sleep: (ms) => Promise.resolve(void waits.push(ms)),
+    ...options,
+  };
+  const reopen = (more: Partial<S3StoreOptions> = {}) => openS3Store({ ...base, ...more });
+  return {
+    fake,
+    store: reopen(),
+    options: base,
+    reopen,
+    waits,
+    [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
+  };
 }
