@@ -200,7 +200,6 @@ create function raise_group_revision() returns trigger language plpgsql security
 declare touched uuid := case when tg_op = 'DELETE' then old.group_id else new.group_id end;
 begin
   update groups set revision = revision + 1, updated_at = now() where id = touched;
-  perform pg_notify('group_changed', touched::text);
   return null;
 end
 $$;
@@ -234,23 +233,11 @@ create trigger groups_revision before update of name, status, monthly_limit, all
 create trigger users_revision before update of username, password_hash, status on users
   for each row execute function raise_own_revision();
 
-create function tell_change() returns trigger language plpgsql as $$
-begin
-  perform pg_notify(tg_argv[0], new.id::text);
-  return null;
-end
-$$;
-create trigger groups_tell after update of status, allowed_ips, allowed_domains on groups
-  for each row execute function tell_change('group_changed');
-create trigger users_tell after update of password_hash, status, allowed_domains on users
-  for each row execute function tell_change('user_changed');
-
 create function raise_user_revision() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare touched uuid := case when tg_op = 'DELETE' then old.user_id else new.user_id end;
 begin
   update users set revision = revision + 1, updated_at = now() where id = touched;
-  perform pg_notify('user_changed', touched::text);
   return null;
 end
 $$;
