@@ -1,3 +1,5 @@
+import { processWorld } from "../aws/credentials_world.ts";
+import { createCredentials } from "../aws/open_credentials.ts";
 import type { Config } from "../config/settings.ts";
 import type { EspIo } from "../esp/esp.ts";
 import { createEndpointGuard, createGuard } from "../network/guard.ts";
@@ -19,6 +21,7 @@ export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
     print: printLine,
     showText: development,
     ...(esp.allowFile && { mailFolder: esp.fileFolder }),
+    credentials: createCredentials(processWorld),
   };
 }
 

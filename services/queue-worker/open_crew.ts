@@ -34,7 +34,10 @@ export interface CrewOptions {
   readonly leaseMs: number;
   readonly memoryBytes: number;
   readonly terms: DeliveryTerms;
-  readonly providers: Pick<OpenProvidersOptions, "findKind" | "io" | "keys" | "withoutProvider">;
+  readonly providers: Pick<
+    OpenProvidersOptions,
+    "findKind" | "io" | "keys" | "allowedRoles" | "withoutProvider"
+  >;
 }
 
 /** A crew and the way to end it. */
@@ -120,6 +123,12 @@ export function crewSettings(config: Config, keys: readonly SealingKey[]) {
       answerTimeoutMs,
       bodyDelaysMs,
     },
-    providers: { findKind, io, keys, withoutProvider: delivery.withoutProvider },
+    providers: {
+      findKind,
+      io,
+      keys,
+      allowedRoles: config.esp.allowedRoles,
+      withoutProvider: delivery.withoutProvider,
+    },
   } satisfies Partial<CrewOptions>;
 }

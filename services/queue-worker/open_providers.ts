@@ -7,6 +7,7 @@ import {
   listProviders,
   type StoredProvider,
 } from "../../lib/providers/providers_table.ts";
+import { credentialsObstacle } from "../../lib/providers/operator_credentials.ts";
 import { listRules } from "../../lib/routing/rules_table.ts";
 import { planRoute } from "../../lib/routing/route.ts";
 import { isUnderstood } from "../../lib/routing/routing_rule.ts";
@@ -45,6 +46,8 @@ export interface OpenProvidersOptions {
   readonly findKind: (name: string) => EspKind<unknown> | undefined;
   readonly io: EspIo;
   readonly keys: readonly SealingKey[];
+  /** Cloud roles that groups may take on with the operator's identity (ruling 3.14). */
+  readonly allowedRoles?: readonly string[];
   /** What becomes of mail of a group that has no provider (ruling 1.11). */
   readonly withoutProvider: "wait" | "stdout";
   /** Told of the providers that somebody has to repair. */
@@ -195,6 +198,8 @@ export class OpenProviders implements AsyncDisposable {
         const fields = [...new Set(settings.error.issues.map((issue) => issue.path.join(".")))].join(", ");
         return { ...common, opened: unusable("settings_invalid", `The settings are not valid: ${fields}`) };
       }
+      const obstacle = credentialsObstacle(stored, this.#options.allowedRoles ?? []);
+      if (obstacle !== undefined) return { ...common, opened: unusable("credentials_not_allowed", obstacle) };
       return { ...common, opened: withPlaces(kind.open(settings.data, this.#options.io)) };
     } catch (error) {
       this.#options.log.warn("cannot open provider", { group, provider: id, providerName: name, error });
