@@ -25,7 +25,16 @@ async function run(): Promise<number> {
 /** Ctrl-C and TERM reach the tests and end them; the servers are stopped afterwards in any case. */
 async function test(parameters: readonly string[], env: Readonly<Record<string, string>>): Promise<number> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "--no-check", "--permit-no-files", ...flags, ...parameters],
+    args: [
+      "test",
+      "--no-check",
+      "--permit-no-files",
+      // What a test leaves behind fails it; neither is on by itself.
+      "--sanitize-ops",
+      "--sanitize-resources",
+      ...flags,
+      ...parameters,
+    ],
     env,
     stdin: "null",
   }).spawn();
