@@ -190,10 +190,13 @@ function replyBytes({ status, headers = {}, body = "" }: HttpReply, { method }: 
 
 async function write(socket: net.Socket, bytes: Uint8Array): Promise<boolean> {
   if (socket.destroyed) return false;
-  return await new Promise((resolve) => {
-    socket.once("close", () => resolve(false));
-    socket.write(bytes, (error) => resolve(!error));
-  });
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const close = () => resolve(false);
+  socket.once("close", close);
+  socket.write(bytes, (error) => resolve(!error));
+  const isWritten = await promise;
+  socket.off("close", close);
+  return isWritten;
 }
 
 async function trickle(socket: net.Socket, bytes: Uint8Array, { pieces, everyMs }: {
