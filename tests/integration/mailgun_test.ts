@@ -267,7 +267,7 @@ Deno.test("mailgun: its key appears in no report, however it comes back", async 
 });
 
 Deno.test("mailgun: settings want a key and a domain and refuse what is unknown", () => {
-  const good = { api_key: "k", domain: "MG.Example.com" };
+  const good = { "api_key": "k", domain: "MG.Example.com" };
   assert.deepEqual(mailgun.settings.parse(good), { api_key: "k", domain: "mg.example.com", region: "us" });
   for (
     const bad of [
