@@ -154,7 +154,7 @@ export const settings = {
   "esp.allowed_ports": setting(list(whole(1, 65535), 0, 1000), [], "Ports that relays may use besides 25, 465, 587 and 2525, and a provider's `endpoint` besides 443"),
   "esp.allow_file": setting(yesOrNo, { production: false, development: true }, "Providers of type `file` may write mail to `esp.file_folder`"),
   "esp.file_folder": setting(text, "/data/mail", "Folder for providers of type `file`"),
-  "esp.allowed_roles": setting(list(text, 0, 1000), [], "Not used yet: cloud roles that groups may use"),
+  "esp.allowed_roles": setting(list(text, 0, 1000), [], "Cloud roles (ARN) that any group's provider may take on with the operator's own credentials"),
 
   "retention.delivered": setting(duration("0", "3650d"), "7d", "How long bodies of delivered and cancelled messages are kept; 0 is as long as their rows"),
   "retention.failed": setting(duration("0", "3650d"), "30d", "How long bodies of dead letters are kept, which can be sent again until then; 0 is as long as their rows"),
