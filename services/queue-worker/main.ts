@@ -23,7 +23,7 @@ const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) 
 const metrics = createMetrics({ instance, onCollectError: (error) => log.error("metric failed", { error }) });
 using _watch = watchProcess(metrics, { service: "queue-worker", version });
 const state = { whatIsDown: () => Promise.resolve(["service"] as readonly string[]) };
-// Bound before anything else: whoever has the port has the name, so the process that had it before is gone.
+// Bound before anything else: whoever has a port that is set has the name, so the process before is gone.
 const opsPort = operationsPort(config.worker.opsPort, instance);
 await using _ops = serveOps({
   metrics,
@@ -40,7 +40,8 @@ await using worker = await openWorker(config, {
   log,
   metrics,
   signal: stopping.signal,
-  ...(opsPort !== 0 && { name: `${Deno.hostname()}:${instance}` }),
+  name: `${Deno.hostname()}:${instance}`,
+  hasOwnPort: opsPort !== 0,
 });
 if (worker !== undefined) {
   state.whatIsDown = worker.whatIsDown;

@@ -18,7 +18,7 @@ import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { deliver } from "./deliver.ts";
 import { setGauges } from "./gauges.ts";
 import { crewSettings, openCrew, type OpenedCrew } from "./open_crew.ts";
-import { Presence } from "./presence.ts";
+import { goneMs, Presence, takeName } from "./presence.ts";
 import { Sweeper } from "./sweep.ts";
 import { Worker } from "./worker.ts";
 
@@ -26,8 +26,10 @@ import { Worker } from "./worker.ts";
 export interface Surroundings {
   readonly log: Log;
   readonly metrics: Metrics;
-  /** A name that no other process has while this one lives; without it nothing is taken over from a predecessor. */
-  readonly name?: string;
+  /** The name that this process has in common with those before and after it. */
+  readonly name: string;
+  /** Whether a port proves that no other process has the name; otherwise a lock in the database has to. */
+  readonly hasOwnPort: boolean;
   /** Ends the waiting for what is not there yet. */
   readonly signal: AbortSignal;
 }
@@ -70,7 +72,11 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   });
   const store = opened.use(await openStore({ type, ...local, ...s3 && { s3 } }));
   const incarnation = crypto.randomUUID();
-  const name = around.name ?? `unnamed:${incarnation}`;
+  const lock = around.hasOwnPort ? undefined : await takeName(database, around.name, signal);
+  if (lock !== undefined) opened.use(lock);
+  const isNamed = around.hasOwnPort || lock !== undefined;
+  if (!isNamed) log.warn("another process has this worker's name", { part: around.name });
+  const name = isNamed ? around.name : `unnamed:${incarnation}`;
   const consumer = config.queue.consumerId || name;
   const queue = opened.use(await openQueue(config.queue, { database, log, consumer }));
   const crew = opened.use(openCrew({
@@ -87,9 +93,10 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
     new Sweeper({ database, queue, log, metrics, sweepAfterMs: config.queue.sweepAfter }),
   );
   setGauges(metrics, { database, memory: crew.memory, isCounting: () => sweeper.isSweeping });
-  if (around.name !== undefined) {
+  if (isNamed) {
+    const watchMs = around.hasOwnPort ? 0 : goneMs;
     const onFreed = () => sweeper.hurry();
-    opened.use(new Presence({ sql: database.system, name, incarnation, log, onFreed }));
+    opened.use(new Presence({ sql: database.system, name, incarnation, watchMs, log, onFreed }));
   }
   const worker = new Worker({
     queue,

@@ -1,5 +1,6 @@
 import { announceWorker, succeedWorker, touchWorker } from "../../lib/messages/claims_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
+import type { Database, HeldLock } from "../../lib/postgres/database.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 
@@ -10,12 +11,19 @@ export interface PresenceOptions {
   readonly name: string;
   readonly incarnation: string;
   readonly log: Log;
+  /**
+   * How long the process before must have been silent while this one looked on. Zero where the name itself proves that
+   * it is gone, as a port does that only one process can have.
+   */
+  readonly watchMs?: number;
   /** Told when claims of the process before were ended, so that they can be rung at once. */
   readonly onFreed: () => void;
 }
 
 const touchMs = 2000;
-const goneMs = 6000;
+/** Silence after which the process before counts as gone. */
+export const goneMs = 6000;
+const lockPatienceMs = 3000;
 const againMs = 1000;
 
 /**
@@ -27,6 +35,7 @@ export class Presence implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #isPresent = false;
+  #watchedSince: number | undefined;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -58,10 +67,11 @@ export class Presence implements AsyncDisposable {
   }
 
   async #announce(): Promise<boolean> {
-    const { sql, name, incarnation, log, onFreed } = this.#options;
+    const { sql, name, incarnation, watchMs = 0, log, onFreed } = this.#options;
     const { previous, seenMsAgo = 0 } = await announceWorker(sql, name, incarnation);
     if (previous === undefined || previous === incarnation) return true;
-    if (seenMsAgo < goneMs) return false;
+    this.#watchedSince ??= performance.now();
+    if (seenMsAgo < goneMs || performance.now() - this.#watchedSince < watchMs) return false;
     const freed = await succeedWorker(sql, name, previous, incarnation);
     if (freed === undefined) return false;
     if (freed > 0) {
@@ -69,5 +79,25 @@ export class Presence implements AsyncDisposable {
       onFreed();
     }
     return true;
+  }
+}
+
+/**
+ * Takes a worker's name by a lock in the database, where no port proves that nobody else has it; undefined when another
+ * process has it, or the signal came first. A killed process loses its lock within moments, so it is asked for a while.
+ * Whoever has the lock may still have lost it unnoticed, so its successor has to watch it being silent as well.
+ */
+export async function takeName(
+  database: Pick<Database, "tryLock">,
+  name: string,
+  signal: AbortSignal,
+  patienceMs = lockPatienceMs,
+): Promise<HeldLock | undefined> {
+  const began = performance.now();
+  for (;;) {
+    const lock = await database.tryLock(`smtp_proxy.worker.${name}`);
+    if (lock !== undefined || performance.now() - began >= patienceMs) return lock;
+    await sleepFor(againMs / 4, signal);
+    if (signal.aborted) return undefined;
   }
 }

@@ -5,7 +5,7 @@ import { openStore } from "../../lib/store/open_store.ts";
 import { deliver } from "../../services/queue-worker/deliver.ts";
 import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
 import { takingSettings, whatIsDown } from "../../services/queue-worker/open_worker.ts";
-import { Presence } from "../../services/queue-worker/presence.ts";
+import { Presence, takeName } from "../../services/queue-worker/presence.ts";
 import { Worker } from "../../services/queue-worker/worker.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
@@ -234,4 +234,47 @@ Deno.test("Presence ends the claims of the process that had the name before, onc
   await using crew = room.crew();
   await room.deliver(id, crew);
   assert.equal(await room.statusOf(id), "queued");
+});
+
+Deno.test("Presence without a port of its own first watches whether the process before is really silent", async () => {
+  await using room = await DeliveryRoom.open();
+  const [before, next] = [crypto.randomUUID(), crypto.randomUUID()];
+  await room.owner.query(
+    "insert into workers (name, incarnation, seen_at) values ('host:0', $1, now() - interval '1 h')",
+    [before],
+  );
+  const { log } = room;
+  let asked = 0;
+  const sql = ((...query: Parameters<typeof room.database.system>) => {
+    asked++;
+    return room.database.system(...query);
+  }) as typeof room.database.system;
+  const options = { sql, name: "host:0", incarnation: next, log, onFreed: () => {} };
+  const holds = async (incarnation: string) =>
+    (await room.owner.query("select 1 from workers where incarnation = $1", [incarnation])).length === 1;
+  {
+    await using _presence = new Presence({ ...options, watchMs: 3_600_000 });
+    await until(() => asked > 1);
+    assert.equal(await holds(before), true);
+  }
+  await using _presence = new Presence({ ...options, watchMs: 100 });
+  await until(() => holds(next));
+});
+
+Deno.test("takeName() gives a name to one process at a time, and to the next when that is gone", async () => {
+  await using room = await DeliveryRoom.open();
+  const { signal } = new AbortController();
+  const first = await takeName(room.database, "host:0", signal);
+  assert.ok(first);
+  assert.equal(await takeName(room.database, "host:0", signal, 0), undefined);
+  assert.equal(await takeName(room.database, "host:0", AbortSignal.abort()), undefined);
+  await using other = await takeName(room.database, "host:1", signal);
+  assert.ok(other);
+  const waiting = takeName(room.database, "host:0", signal, 60_000);
+  // As when its process is killed: the connection goes, and the lock with it.
+  await room.owner.run(`select pg_terminate_backend(pid) from pg_locks
+    where locktype = 'advisory' and objid = (hashtextextended('smtp_proxy.worker.host:0', 0) & 4294967295)::oid`);
+  await using next = await waiting;
+  assert.ok(next);
+  await first[Symbol.asyncDispose]();
 });
