@@ -8,6 +8,9 @@ create table groups (
   allowed_ips cidr[],
   -- The domains its accounts may be given; set by system administrators (ruling 3.14).
   allowed_domains jsonb not null default '[]' check (jsonb_typeof(allowed_domains) = 'array'),
+  -- How long bodies are kept where that is shorter than for everybody; nought is at once (ruling 3.15).
+  retention_delivered interval check (retention_delivered >= interval '0'),
+  retention_failed interval check (retention_failed >= interval '0'),
   -- Raised by every change of its providers, rules, limit or status (ruling 3.19).
   revision bigint not null default 1,
   created_at timestamptz not null default now(),

@@ -20,3 +20,5 @@ alter function user_is_unattached(uuid) owner to current_user;
 alter function raise_group_revision() owner to current_user;
 alter function raise_user_revision() owner to current_user;
 grant execute on all functions in schema public to public;
+drop function drop_week(text, integer), message_week_end(oid);
+drop function body_kept_until(text, timestamptz, interval, interval, interval, interval, interval);

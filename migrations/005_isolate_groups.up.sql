@@ -114,9 +114,10 @@ create policy worker_tells on delivery_events for insert to smtp_proxy_worker wi
 create policy worker_tells on activity_logs for insert to smtp_proxy_worker with check (actor_id is null);
 create policy worker_purges on auth_attempts for delete to smtp_proxy_worker using (true);
 create policy worker_looks on auth_attempts for select to smtp_proxy_worker using (true);
-grant select (id, status, revision) on groups to smtp_proxy_worker;
+grant select (id, status, revision, retention_delivered, retention_failed) on groups to smtp_proxy_worker;
 grant select on esp_providers, routing_rules, routing_rule_providers to smtp_proxy_worker;
 grant select, insert, update, delete on provider_state to smtp_proxy_worker;
+grant update (body, body_removed_at) on messages to smtp_proxy_worker;
 grant select, update (status, failure_code, claim, claimed_by, claimed_until, claims, attempts, next_attempt_at,
   ring_after, rings, provider_id, processed_at) on messages to smtp_proxy_worker;
 grant select, update (status, failure_code, attempts, next_attempt_at, wait_cause, fault_code, fault_detail, call_id,
@@ -139,9 +140,72 @@ alter function user_is_unattached(uuid) owner to smtp_proxy_trigger;
 alter function raise_group_revision() owner to smtp_proxy_trigger;
 alter function raise_user_revision() owner to smtp_proxy_trigger;
 
+-- Until when the body of a message is kept; null is for ever, or until it is finished (ruling 3.15).
+create function body_kept_until(status text, ended timestamptz, own_delivered interval, own_failed interval,
+  delivered interval, failed interval, unanswered interval) returns timestamptz language sql stable
+  return ended + case
+    when status in ('delivered', 'cancelled') then least(own_delivered, delivered)
+    when status in ('failed', 'storage_error') then least(own_failed, failed)
+    when status = 'enqueue_failed' then unanswered end;
+
+-- One step towards dropping a week of messages that are finished and have no body: first what belongs to them, then
+-- their rows in portions, then the week itself; what it did, or `kept` while somebody still works on one of them. It
+-- waits for its locks for a moment only, and holds them no longer, because everybody waits behind it.
+create function drop_week(week text, portion integer) returns text language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp set lock_timeout = '200ms' set enable_seqscan = off as $$
+declare
+  rows_of regclass := to_regclass(quote_ident('messages_' || week));
+  until uuid;
+  part text;
+  is_left boolean;
+  removed integer;
+begin
+  select message_week_end(c.oid) into until from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'public.messages'::regclass and c.oid = rows_of;
+  if until is null or until > first_uuid_at(now() - interval '1 day') then
+    raise exception 'Cannot drop week %: it is no week of messages or too young', week;
+  end if;
+  if to_regclass(quote_ident('recipients_' || week)) is not null then
+    execute format('lock table %s in access exclusive mode', rows_of);
+    -- The owner, too, sees rows by a policy alone, and there is none for it.
+    execute format('alter table %s no force row level security', rows_of);
+    execute format('select exists (select from %1$s where status = ''queued'')
+      or exists (select from %1$s where status = ''processing'')', rows_of) into is_left;
+    if is_left then
+      execute format('alter table %s force row level security', rows_of);
+      return 'kept';
+    end if;
+    foreach part in array array['delivery_events', 'delivery_logs', 'recipients'] loop
+      execute format('drop table if exists %I', part || '_' || week);
+    end loop;
+    return 'parts';
+  end if;
+  execute format('delete from %1$s where ctid = any (array(select ctid from %1$s where body_removed_at is not null
+    and status not in (''queued'', ''processing'') limit %2$s))', rows_of, portion);
+  get diagnostics removed = row_count;
+  if removed > 0 then
+    return 'rows';
+  end if;
+  execute format('select exists (select from %s)', rows_of) into is_left;
+  if is_left then
+    return 'kept';
+  end if;
+  execute format('alter table messages detach partition %s', rows_of);
+  execute format('drop table %s', rows_of);
+  return 'week';
+end
+$$;
+
+-- The first id that a partition of messages is too old for.
+create function message_week_end(part oid) returns uuid language sql stable
+  return (select substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \(''([0-9a-f-]{36})''\)')::uuid
+    from pg_class c where c.oid = part);
+
 revoke execute on all functions in schema public from public;
 grant execute on function current_group_id() to smtp_proxy_group, smtp_proxy_search;
 grant execute on function user_is_unattached(uuid) to smtp_proxy_group;
 grant execute on function find_submission(uuid, bytea, uuid, uuid) to smtp_proxy_intake;
 grant execute on function first_uuid_at(timestamptz) to
   smtp_proxy_group, smtp_proxy_admin, smtp_proxy_intake, smtp_proxy_worker;
+grant execute on function body_kept_until(text, timestamptz, interval, interval, interval, interval, interval),
+  drop_week(text, integer), message_week_end(oid) to smtp_proxy_worker;

@@ -262,10 +262,10 @@ grant execute on function user_is_ours_alone(uuid), set_member_password(uuid, te
   to smtp_proxy_group;
 grant execute on function end_user_sessions(uuid) to smtp_proxy_admin;
 
--- Administrators end keys with their groups, and cancel what a deleted group still has in the queue.
+-- Administrators give accounts of any group their first key, and cancel what a deleted group still has in the queue.
 grant update (allowed_ips) on groups to smtp_proxy_group;
 create policy every_group on api_keys to smtp_proxy_admin using (true) with check (true);
-grant select, update (revoked_at) on api_keys to smtp_proxy_admin;
+grant select, insert, update (revoked_at) on api_keys to smtp_proxy_admin;
 grant update (status, failure_code, next_attempt_at, processed_at) on messages to smtp_proxy_admin;
 grant update (status, failure_code, next_attempt_at, updated_at), select on recipients to smtp_proxy_admin;
 create policy cancels on messages for update to smtp_proxy_admin using (true) with check (status = 'cancelled');

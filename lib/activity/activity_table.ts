@@ -4,9 +4,10 @@ import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 /** One change, as it is told for ever: who did what to what, where from. */
 export interface Activity {
   readonly group: GroupId | undefined;
-  readonly actor: UserId;
+  /** Undefined for whoever has a shell on the server. */
+  readonly actor: UserId | undefined;
   /** The group whose member the actor is; another one than `group` when an operator acted. */
-  readonly actorGroup: GroupId;
+  readonly actorGroup: GroupId | undefined;
   /** `noun.verb`, 50 characters at most. */
   readonly action: string;
   readonly resourceType: string;
@@ -14,19 +15,19 @@ export interface Activity {
   /** Before and after; secrets are masked by whoever tells. */
   readonly changes?: Readonly<Record<string, unknown>> | undefined;
   readonly comment?: string | undefined;
-  readonly address: string;
-  readonly correlationId: string;
+  readonly address: string | undefined;
+  readonly correlationId: string | undefined;
 }
 
 /** Tells of a change, in the transaction that makes it. */
 export async function recordActivity(sql: Sql, activity: Activity): Promise<void> {
-  const { group = null, actor, actorGroup, action, resourceType, resourceId = null } = activity;
+  const { group = null, actor = null, actorGroup = null, action, resourceType, resourceId = null } = activity;
   const changes = activity.changes === undefined ? null : JSON.stringify(activity.changes);
   await sql`
     insert into activity_logs (group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes,
       comment, ip_address, correlation_id)
     values (${group}, ${actor}, ${actorGroup}, ${action}, ${resourceType}, ${resourceId}, ${changes}::jsonb,
-      ${activity.comment ?? null}, ${activity.address}::inet, ${activity.correlationId})`;
+      ${activity.comment ?? null}, ${activity.address ?? null}::inet, ${activity.correlationId ?? null})`;
 }
 
 /** An activity as it is listed. */

@@ -1,5 +1,5 @@
 import type { GroupId, UserId } from "../ids.ts";
-import type { GroupSql, SystemSql } from "../postgres/sql.ts";
+import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 
 /** A key as a request needs it. */
 export interface LiveKey {
@@ -72,11 +72,11 @@ export interface NewApiKey {
 
 /** Stores a key unless the account has `most` that are in force; answers the entry. */
 export async function insertApiKey(
-  sql: GroupSql,
+  sql: GroupSql | SystemSql,
   key: NewApiKey,
   most: number,
 ): Promise<ApiKeyEntry | undefined> {
-  const [entry] = await sql<ApiKeyEntry>`
+  const [entry] = await (sql as Sql)<ApiKeyEntry>`
     insert into api_keys (id, group_id, user_id, name, prefix, key_hash, scopes, expires_at, created_by)
     select ${key.id}, ${key.group}, ${key.user}, ${key.name}, ${key.prefix}, ${`\\x${key.hash.toHex()}`}::bytea,
       ${key.scopes}::text[], ${key.expiresAt ?? null}, ${key.createdBy}

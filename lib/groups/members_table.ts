@@ -20,3 +20,9 @@ export async function insertMember(
     insert into group_members (group_id, user_id, account_type, role)
     values (${group}, ${user}, ${accountType}, ${role}) on conflict (group_id, user_id) do nothing`;
 }
+
+/** Whether a group has an owner, whatever the owner's status. */
+export async function hasOwner(sql: SystemSql, group: GroupId): Promise<boolean> {
+  const rows = await sql`select 1 from group_members where group_id = ${group} and role = 'owner' limit 1`;
+  return rows.length > 0;
+}

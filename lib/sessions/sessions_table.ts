@@ -34,7 +34,9 @@ export async function rotateSession(
   expiresAt: Date,
 ): Promise<Rotation> {
   const [row] = await sql<{ rotation: Rotation }>`
-    select rotate_session(${id}, ${hexOf(oldHash)}::bytea, ${hexOf(newHash)}::bytea, ${expiresAt}) as rotation`;
+    select rotate_session(${id}, ${hexOf(oldHash)}::bytea, ${
+    hexOf(newHash)
+  }::bytea, ${expiresAt}) as rotation`;
   return row?.rotation ?? "missing";
 }
 

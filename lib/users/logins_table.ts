@@ -46,7 +46,9 @@ export async function beginLogin(
   limits: { readonly most: number; readonly lockoutMs: number },
 ): Promise<number> {
   const [row] = await sql<{ seconds: number }>`
-    select begin_login(${account}, ${address}, ${limits.most}, ${Math.ceil(limits.lockoutMs / 1000)}) as seconds`;
+    select begin_login(${account}, ${address}, ${limits.most}, ${
+    Math.ceil(limits.lockoutMs / 1000)
+  }) as seconds`;
   return row?.seconds ?? 0;
 }
 

@@ -1,5 +1,5 @@
 import { findSystemGroup, insertGroup } from "../groups/groups_table.ts";
-import { insertMember } from "../groups/members_table.ts";
+import { hasOwner, insertMember } from "../groups/members_table.ts";
 import { type GroupId, newId, type UserId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import { findUserByEmail, insertUser } from "./users_table.ts";
@@ -12,11 +12,13 @@ export interface AdminSettings {
 }
 
 /**
- * Creates the system group and the configured administrator as its owner when they are missing; an administrator
- * that exists keeps the password it has. Several processes may do it at once. Answers whether it created one.
+ * Creates the system group and the configured administrator as its owner, unless the group has an owner already: who
+ * exists keeps address and password. Several processes may do it at once. Answers whether it created one.
  */
 export async function ensureSystemAdmin(database: Database, settings: AdminSettings): Promise<boolean> {
   if (await findUserByEmail(database.system, settings.email) !== undefined) return false;
+  const existing = await findSystemGroup(database.system);
+  if (existing !== undefined && await hasOwner(database.system, existing.id)) return false;
   const hash = await settings.passwordHash();
   return await database.transaction(async (sql) => {
     await insertGroup(sql, {

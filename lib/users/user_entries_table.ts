@@ -75,7 +75,9 @@ export async function updateUser(
   try {
     await (sql as Sql)`
       update users u set email = coalesce(${change.email ?? null}, email),
-        username = coalesce(${change.username ?? null}, username), status = coalesce(${change.status ?? null}, status),
+        username = coalesce(${change.username ?? null}, username), status = coalesce(${
+      change.status ?? null
+    }, status),
         allowed_domains = coalesce(${domains}::jsonb, allowed_domains), updated_at = now()
       where id = ${id} and (${group ?? null}::uuid is null or exists (
         select from group_members m where m.user_id = u.id and m.group_id = ${group ?? null}))`;
@@ -130,7 +132,9 @@ export async function setAnyPassword(sql: SystemSql, id: UserId, hash: string): 
 
 function takenOr(error: unknown): unknown {
   const constraint = violatedConstraint(error);
-  if (constraint === "users_email") return new Refusal("email_taken", "email already in use", { field: "email" });
+  if (constraint === "users_email") {
+    return new Refusal("email_taken", "email already in use", { field: "email" });
+  }
   if (constraint === "users_username") {
     return new Refusal("email_taken", "email already in use", { field: "username" });
   }

@@ -21,7 +21,13 @@ export interface AppOptions {
   readonly authenticate: Authenticate;
   readonly limits: AppLimits;
   /** Told of every request: its route (never the path itself), status and duration. */
-  readonly onRequest: (method: string, route: string, status: number, seconds: number, fields: LogFields) => void;
+  readonly onRequest: (
+    method: string,
+    route: string,
+    status: number,
+    seconds: number,
+    fields: LogFields,
+  ) => void;
   /** Told of what is thrown that is no refusal; the client sees 500 without detail. */
   readonly onFault: (error: unknown, fields: LogFields) => void;
 }
@@ -94,7 +100,8 @@ function failed(error: unknown, { correlationId }: Call, onFault: AppOptions["on
 /** Only what the driver throws is an outage of the database; a bug has no SQLSTATE either, but is no error of its. */
 function outage(cause: unknown): Refusal | undefined {
   const isOfDriver = cause instanceof Error &&
-    ("severity" in cause || /ECONN|ETIMEDOUT|EPIPE|terminated|timeout/i.test(`${Reflect.get(cause, "code")} ${cause.message}`));
+    ("severity" in cause ||
+      /ECONN|ETIMEDOUT|EPIPE|terminated|timeout/i.test(`${Reflect.get(cause, "code")} ${cause.message}`));
   if (!isOfDriver || !isOutage(cause)) return undefined;
   return new Refusal("database_down", "database unavailable", { cause });
 }
@@ -115,7 +122,8 @@ const headers: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
   "referrer-policy": "no-referrer",
   "cross-origin-resource-policy": "same-origin",
-  "content-security-policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "content-security-policy":
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 };
 
 function secure(response: Response, request: Request, call: Call, limits: AppLimits): void {

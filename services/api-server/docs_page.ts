@@ -1,7 +1,8 @@
 import type { ApiDocument } from "./openapi.ts";
 
 /** The page's style sheet. */
-export const docsStyle = `body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem }
+export const docsStyle =
+  `body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem }
 h2 { border-bottom: 1px solid; margin-top: 3rem }
 details { border: 1px solid; border-radius: .3rem; margin: .5rem 0; padding: .3rem .8rem }
 summary { cursor: pointer }
@@ -16,7 +17,9 @@ interface DocumentedOperation {
   readonly tags?: readonly string[];
   readonly parameters?: readonly unknown[];
   readonly requestBody?: unknown;
-  readonly responses?: Readonly<Record<string, { readonly description?: string; readonly content?: unknown }>>;
+  readonly responses?: Readonly<
+    Record<string, { readonly description?: string; readonly content?: unknown }>
+  >;
   readonly "x-action"?: string;
 }
 
@@ -46,7 +49,9 @@ function operationHtml(method: string, path: string, operation: DocumentedOperat
     const shape = Number(status) < 300 && content !== undefined ? json(content) : "";
     return `<p><code>${escape(status)}</code> ${escape(description)}</p>${shape}`;
   });
-  return `<details><summary><b>${escape(method)}</b> <code>${escape(path)}</code> ${escape(operation.summary ?? "")}</summary>
+  return `<details><summary><b>${escape(method)}</b> <code>${escape(path)}</code> ${
+    escape(operation.summary ?? "")
+  }</summary>
 <p>${escape(operation.description ?? "")}</p>
 <p>Permission: <code>${escape(operation["x-action"] ?? "public")}</code></p>
 ${operation.parameters === undefined ? "" : `<h4>Parameters</h4>${json(operation.parameters)}`}
@@ -59,5 +64,8 @@ function json(value: unknown): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll(
+    '"',
+    "&quot;",
+  );
 }

@@ -11,7 +11,11 @@ import { watchProcess } from "../../lib/telemetry/process_metrics.ts";
 import { version } from "../../lib/version.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { ensureSystemAdmin } from "../../lib/users/system_admin.ts";
+import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
+import type { LogFields } from "../../lib/telemetry/log_fields.ts";
 import { createApp } from "./app.ts";
+import { openParts } from "./open_parts.ts";
+import { apiOperations } from "./resources/catalog.ts";
 import { serveApp } from "./serve_app.ts";
 
 const { config, warnings } = configOfProcess("api-server");
@@ -30,8 +34,12 @@ const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) 
 
 const metrics = createMetrics({ instance, onCollectError: onFault });
 using _watch = watchProcess(metrics, { service: "api-server", version });
-const watch = { service: "api-server", role: "smtp_proxy_admin", log, metrics };
-await using administrators = openWatchedDatabase(config.database, watch);
+const watch = { service: "api-server", log, metrics };
+const small = { ...config.database, poolMax: Math.max(2, Math.ceil(config.database.poolMax / 4)) };
+await using administrators = openWatchedDatabase(small, { ...watch, role: "smtp_proxy_admin" });
+await using members = openWatchedDatabase(config.database, { ...watch, role: "smtp_proxy_group" });
+await using strangers = openWatchedDatabase(small, { ...watch, role: "smtp_proxy_login" });
+using bcrypt = new BcryptVerifier();
 
 let prepared = false;
 const operations = { metrics, ready, onFault };
@@ -40,12 +48,22 @@ await using _ops = serveOps({
   host: api.opsHost,
   port: operationsPort(api.opsPort, instance),
 });
+const databases = { login: strangers, group: members, admin: administrators };
+const { authenticate, parts } = openParts(config, { databases, bcrypt, onFault });
 const app = createApp({
   operations: opsHandler({ ...operations, mayReadMetrics: metricsReaders(api.metricsNetworks) }),
-  onRequest: (method, path, status, seconds) => {
+  api: apiOperations(parts),
+  authenticate,
+  limits: api,
+  onRequest: (method, path, status, seconds, fields) => {
     metrics.api.requests.add({ method, path, status: String(status) });
     metrics.api.requestDuration.observe({ method, path }, seconds);
+    const durationMs = Math.round(seconds * 1000);
+    if (path !== "/healthz" && path !== "/readyz" && path !== "/metrics") {
+      log.info("request answered", { ...fields, method, path, httpStatus: status, durationMs });
+    }
   },
+  onFault,
 });
 await using server = serveApp(app, { host: api.host, port: api.port, onFault });
 log.info("listening", { host: api.host, port: server.port });
@@ -71,6 +89,6 @@ async function ready(): Promise<Readiness> {
   }
 }
 
-function onFault(error: unknown): void {
-  log.error("request failed", { error });
+function onFault(error: unknown, fields: LogFields = {}): void {
+  log.error("request failed", { ...fields, error });
 }

@@ -22,7 +22,10 @@ export function mount(
 ): void {
   for (const operation of operations) {
     const middleware = [gate(operation, authenticate)];
-    app.openapi({ ...routeOf(operation), middleware }, (context) => answer(operation, context as Context<ApiEnv>));
+    app.openapi(
+      { ...routeOf(operation), middleware },
+      (context) => answer(operation, context as Context<ApiEnv>),
+    );
   }
 }
 
@@ -56,7 +59,9 @@ async function answer(operation: Operation, context: Context<ApiEnv>): Promise<R
   });
   if (result instanceof Response) return result;
   if (operation.answerType !== undefined) {
-    return context.body(result as string | Uint8Array<ArrayBuffer>, 200, { "content-type": operation.answerType });
+    return context.body(result as string | Uint8Array<ArrayBuffer>, 200, {
+      "content-type": operation.answerType,
+    });
   }
   if (operation.answer === undefined) return context.body(null, 204);
   return context.json(result, operation.answer.status);
@@ -81,7 +86,9 @@ export const refuseInvalid: Hook<unknown, ApiEnv, string, void> = (result, conte
 export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error;
   if (!(error instanceof HTTPException)) return undefined;
-  if (error.status === 415) return new Refusal("media_type_unsupported", "the content type is not one that is taken");
+  if (error.status === 415) {
+    return new Refusal("media_type_unsupported", "the content type is not one that is taken");
+  }
   if (error.status === 413) return new Refusal("request_too_large", "the request is too large");
   return error.status === 400 ? new Refusal("request_invalid", "invalid request body") : undefined;
 }

@@ -28,12 +28,15 @@ const sentences = {
 
 const problemContent = { "application/json": { schema: problem } };
 const problems = Object.fromEntries(
-  Object.entries(sentences).map(([status, description]) => [status, { description, content: problemContent }]),
+  Object.entries(sentences).map((
+    [status, description],
+  ) => [status, { description, content: problemContent }]),
 );
 
 /** The route of an operation as the library takes it: what it validates and what its document says. */
 export function routeOf(operation: Operation): RouteConfig {
-  const { method, path, tag, summary, description, params, query, body, action, answer, answerType } = operation;
+  const { method, path, tag, summary, description, params, query, body, action, answer, answerType } =
+    operation;
   const types = operation.bodyTypes ?? ["application/json"];
   const content = Object.fromEntries(types.map((type) => [type, { schema: body ?? z.unknown() }]));
   const takesBody = body !== undefined || operation.bodyTypes !== undefined;
@@ -42,7 +45,9 @@ export function routeOf(operation: Operation): RouteConfig {
     path,
     tags: [tag],
     summary,
-    operationId: `${method}${path.replace(/^\/api\/v1/, "").replace(/[^A-Za-z0-9]+/g, "_").replace(/_$/, "")}`,
+    operationId: `${method}${
+      path.replace(/^\/api\/v1/, "").replace(/[^A-Za-z0-9]+/g, "_").replace(/_$/, "")
+    }`,
     ...(description === undefined ? {} : { description }),
     security: action === "public" ? [] : [{ bearer: [] }],
     "x-action": action,
@@ -80,7 +85,8 @@ export function documentOf(app: Pick<OpenAPIHono, "openAPIRegistry" | "getOpenAP
     info: {
       title: "smtp-proxy",
       version,
-      description: "Errors have one shape (Problem). Lists page by cursor: X-Next-Cursor names the next page. " +
+      description:
+        "Errors have one shape (Problem). Lists page by cursor: X-Next-Cursor names the next page. " +
         "System administrators name the group they act in by the header X-Group-ID.",
     },
     servers: [{ url: "/" }],

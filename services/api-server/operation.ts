@@ -36,7 +36,11 @@ interface Shape<
   /** The sentence of an invalid request, where it is documented to be another than the first fault's. */
   readonly invalidSentence?: string;
   /** 204 when not given. */
-  readonly answer?: { readonly status: 200 | 201 | 202; readonly schema: Answer; readonly description?: string };
+  readonly answer?: {
+    readonly status: 200 | 201 | 202;
+    readonly schema: Answer;
+    readonly description?: string;
+  };
   /** A body that is no JSON: its content type; the handler answers bytes or text. */
   readonly answerType?: string;
 }

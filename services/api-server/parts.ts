@@ -2,7 +2,6 @@ import { type Activity, recordActivity } from "../../lib/activity/activity_table
 import type { GroupId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { GroupSql, Sql, SystemSql } from "../../lib/postgres/sql.ts";
-import type { Authenticate } from "./access/authenticate.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
 import type { Call } from "./call.ts";
@@ -20,7 +19,6 @@ export interface Databases {
 /** What the handlers are made of. */
 export interface Parts {
   readonly databases: Databases;
-  readonly authenticate: Authenticate;
   readonly desk: LoginDesk;
   /** An account's sender domains must lie within its group's. */
   readonly requireGroupDomains: boolean;

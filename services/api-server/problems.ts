@@ -1,4 +1,4 @@
-import { type Refusal, type RefusalClass, type RefusalCode, refusalClasses } from "../../lib/refusal.ts";
+import { type Refusal, type RefusalClass, refusalClasses, type RefusalCode } from "../../lib/refusal.ts";
 
 /** Every error's body (ruling 1.6). */
 export interface Problem {

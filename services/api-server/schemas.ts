@@ -11,7 +11,10 @@ export function idOf(noun: string) {
 }
 
 /** A moment: RFC 3339 with zone; answers are always in UTC. */
-export const moment = z.iso.datetime({ offset: true, error: "times are RFC 3339, such as 2026-01-31T12:00:00Z" });
+export const moment = z.iso.datetime({
+  offset: true,
+  error: "times are RFC 3339, such as 2026-01-31T12:00:00Z",
+});
 
 /** A moment as answered. */
 export function timeOf(date: Date): string;
@@ -26,7 +29,9 @@ export function dateOf(text: string | undefined): Date | undefined {
 }
 
 /** The rank of a member. */
-export const role = z.enum(["owner", "admin", "member"], { error: "role must be one of: owner, admin, member" });
+export const role = z.enum(["owner", "admin", "member"], {
+  error: "role must be one of: owner, admin, member",
+});
 
 /** What an API key may be allowed. */
 export const scope = z.enum(scopes);
@@ -60,7 +65,10 @@ export interface PageRequest {
 }
 
 /** The page that a query asks for; `kind` names the list, so that no list takes another's cursor. */
-export function pageOf(kind: string, query: { limit?: number | undefined; cursor?: string | undefined }): PageRequest {
+export function pageOf(
+  kind: string,
+  query: { limit?: number | undefined; cursor?: string | undefined },
+): PageRequest {
   const limit = query.limit ?? 50;
   if (query.cursor === undefined) return { limit };
   const after = cursorText(query.cursor);
@@ -75,7 +83,10 @@ export function pageOf(kind: string, query: { limit?: number | undefined; cursor
 export function nextCursor(kind: string, items: readonly { readonly id: string }[], limit: number) {
   const last = items.at(-1);
   if (last === undefined || items.length < limit) return undefined;
-  return new TextEncoder().encode(`${kind} ${last.id}`).toBase64({ alphabet: "base64url", omitPadding: true });
+  return new TextEncoder().encode(`${kind} ${last.id}`).toBase64({
+    alphabet: "base64url",
+    omitPadding: true,
+  });
 }
 
 /** Tells of the next page of a bare array, by `X-Next-Cursor` and `Link` (RFC 8288). */

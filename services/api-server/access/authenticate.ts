@@ -30,7 +30,9 @@ const maxRemembered = 10_000;
  * Bearer token or API key. Rights are read from the database at every request, for all requests of a moment in one
  * statement, so that a suspension counts at once; only a token's signature is remembered.
  */
-export function authenticator({ database, tokens, onFault, now = Date.now }: AuthenticateParts): Authenticate {
+export function authenticator(
+  { database, tokens, onFault, now = Date.now }: AuthenticateParts,
+): Authenticate {
   const verified = new Map<string, TokenClaims>();
   const session = coalesce<string, LiveSession | undefined>(async (ids) => {
     const found = new Map((await findSessions(database.system, ids)).map((row) => [row.id, row]));
@@ -110,7 +112,9 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 async function inNamedGroup(principal: Principal, headers: Headers, database: Database): Promise<Principal> {
   const named = headers.get("x-group-id")?.toLowerCase();
   if (named === undefined) return principal;
-  if (!uuid.test(named)) throw new Refusal("request_invalid", "invalid group ID format", { field: "X-Group-ID" });
+  if (!uuid.test(named)) {
+    throw new Refusal("request_invalid", "invalid group ID format", { field: "X-Group-ID" });
+  }
   if (named !== principal.home) {
     const [row] = isOperator(principal)
       ? await database.system<{ status: string | null }>`select find_group_status(${named}) as status`

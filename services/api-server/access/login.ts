@@ -10,6 +10,7 @@ import {
   beginLogin,
   findLogin,
   findMembership,
+  findOwnPassword,
   forgiveLogin,
   type Login,
   type Membership,
@@ -62,7 +63,9 @@ export class LoginDesk {
     const address = `api:${addressKey(call.address)}`;
     const wait = await beginLogin(database.system, account, address, { most, lockoutMs });
     if (wait > 0) {
-      throw new Refusal("credentials_throttled", "too many login attempts, try again later", { retryAfter: wait });
+      throw new Refusal("credentials_throttled", "too many login attempts, try again later", {
+        retryAfter: wait,
+      });
     }
     const login = await findLogin(database.system, email);
     const isRight = await this.#verify(password, login?.passwordHash ?? noHash);
@@ -112,7 +115,18 @@ export class LoginDesk {
     });
   }
 
-  async #rotate(sql: SystemSql, claims: TokenClaims, token: string, call: Call): Promise<TokenPair | Refusal> {
+  /** Whether it is the user's password, for changes that ask for it again. */
+  async confirm(user: UserId, password: string): Promise<boolean> {
+    const hash = await findOwnPassword(this.#parts.database.system, user);
+    return await this.#verify(password, hash ?? noHash);
+  }
+
+  async #rotate(
+    sql: SystemSql,
+    claims: TokenClaims,
+    token: string,
+    call: Call,
+  ): Promise<TokenPair | Refusal> {
     const { session, user, group } = claims;
     const membership = await findMembership(sql, user, group);
     if (membership === undefined) throw wrong("session not found or expired");
@@ -208,7 +222,9 @@ function checkMembership(
   group: GroupId | undefined,
 ): asserts membership is Membership {
   if (membership === undefined) {
-    const given = group === undefined ? "user has no group memberships" : "user is not a member of the specified group";
+    const given = group === undefined
+      ? "user has no group memberships"
+      : "user is not a member of the specified group";
     throw new Refusal("not_a_member", given);
   }
   if (membership.groupStatus !== "active") throw new Refusal("group_unavailable", "group is not active");

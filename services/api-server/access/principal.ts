@@ -30,8 +30,13 @@ export interface KeyHolder extends Caller {
 /** Who calls, already known to be active, as is the group. */
 export type Principal = Person | KeyHolder;
 
+/** A person of the operator's group. */
+export interface Operator extends Person {
+  readonly grade: Extract<Grade, `system_${string}`>;
+}
+
 /** Whether a principal belongs to the operator's group and may so see every group. */
-export function isOperator(principal: Principal): principal is Person {
+export function isOperator(principal: Principal): principal is Operator {
   return principal.kind === "person" && principal.grade.startsWith("system_");
 }
 

@@ -64,7 +64,13 @@ export function openTokens(settings: TokenSettings, now: () => number = Date.now
     },
     async verify(kind, token) {
       if (token.length > maxTokenLength) return undefined;
-      const options = { algorithms: ["HS256"], issuer, audience, typ: types[kind], currentDate: new Date(now()) };
+      const options = {
+        algorithms: ["HS256"],
+        issuer,
+        audience,
+        typ: types[kind],
+        currentDate: new Date(now()),
+      };
       for (const key of keys) {
         try {
           return claimsOf((await jwtVerify(token, key, options)).payload);

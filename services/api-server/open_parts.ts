@@ -1,0 +1,45 @@
+import type { Config } from "../../lib/config/settings.ts";
+import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
+import { type Authenticate, authenticator } from "./access/authenticate.ts";
+import { LoginDesk } from "./access/login.ts";
+import { openTokens } from "./access/tokens.ts";
+import type { Databases, Parts } from "./parts.ts";
+
+/** The settings that the handlers go by. */
+export type PartsConfig = Pick<Config, "auth" | "rateLimit" | "requireGroupDomains">;
+
+/** What is open already. */
+export interface OpenedParts {
+  readonly databases: Databases;
+  readonly bcrypt: BcryptVerifier;
+  /** Told of what went wrong beside a request that went on. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** Puts the handlers' parts together. */
+export function openParts(
+  { auth, rateLimit, requireGroupDomains }: PartsConfig,
+  { databases, bcrypt, onFault }: OpenedParts,
+): { readonly parts: Parts; readonly authenticate: Authenticate } {
+  const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
+    key !== ""
+  );
+  const tokens = openTokens({
+    signingKeys: [auth.signingKey.reveal(), ...previous],
+    issuer: auth.issuer,
+    audience: auth.audience,
+    accessExpiryMs: auth.accessTokenExpiry,
+    refreshExpiryMs: auth.refreshTokenExpiry,
+  });
+  const database = databases.login;
+  const { loginAttemptsLimit: attempts, loginLockoutDuration: lockoutMs, defaultMonthlyLimit } = rateLimit;
+  return {
+    authenticate: authenticator({ database, tokens, onFault }),
+    parts: {
+      databases,
+      desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs }),
+      requireGroupDomains,
+      defaultMonthlyLimit,
+    },
+  };
+}

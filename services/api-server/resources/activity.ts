@@ -1,0 +1,93 @@
+import { z } from "@hono/zod-openapi";
+import { type ActivityEntry, listActivity } from "../../../lib/activity/activity_table.ts";
+import { groupOfPath } from "../access/principal.ts";
+import { type Operation, operation } from "../operation.ts";
+import { type Parts, withRights } from "../parts.ts";
+import { dateOf, idOf, linkNext, moment, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { getGroup } from "./groups.ts";
+
+const entryShape = z.object({
+  id: z.string(),
+  "group_id": z.string().nullable(),
+  "actor_id": z.string().optional(),
+  "actor_group_id": z.string().optional().meta({
+    description: "The actor's own group; another one than group_id when a system administrator acted",
+  }),
+  action: z.string(),
+  "resource_type": z.string(),
+  "resource_id": z.string().optional(),
+  changes: z.unknown().optional(),
+  comment: z.string().optional(),
+  "ip_address": z.string().optional(),
+  "correlation_id": z.string().optional(),
+  "created_at": z.string(),
+}).openapi("Activity");
+
+/** As documented, a limit that is too large is the largest. */
+const limit = z.coerce.number().int().min(1).transform((value) => Math.min(value, 100));
+
+const query = page.extend({
+  limit: limit.optional().meta({ description: "Items of a page: 50 when not given, at most 100" }),
+  offset: z.coerce.number().int().min(0).max(10_000).optional().meta({
+    description: "For older clients; pages by cursor are faster",
+  }),
+  action: z.string().max(50).optional(),
+  "resource_type": z.string().max(50).optional(),
+  "resource_id": idOf("resource").optional(),
+  "actor_id": idOf("user").optional(),
+  since: moment.optional(),
+  until: moment.optional(),
+});
+
+/** What was done in a group, by whom, from where. */
+export function activityOperations(parts: Parts): readonly Operation[] {
+  return [
+    operation({
+      action: "activity:read",
+      method: "get",
+      path: "/api/v1/groups/{id}/activity",
+      tag: "activity",
+      summary: "List activities, newest first",
+      params: z.object({ id: idOf("group") }),
+      query,
+      answer: { status: 200, schema: z.array(entryShape) },
+      handle: async ({ params, query, ...request }) => {
+        const group = groupOfPath(request.principal, params.id);
+        const wanted = pageOf("activity", query);
+        const filter = {
+          action: query.action,
+          resourceType: query.resource_type,
+          resourceId: query.resource_id,
+          actor: query.actor_id,
+          since: dateOf(query.since),
+          until: dateOf(query.until),
+        };
+        const found = await withRights(parts, request, async (sql) => {
+          await getGroup(sql, group);
+          const offset = query.offset === undefined ? {} : { offset: query.offset };
+          return await listActivity(sql, group, filter, { ...wanted, ...offset });
+        }, group);
+        linkNext(request, nextCursor("activity", found, wanted.limit));
+        return found.map(entryOf);
+      },
+    }),
+  ];
+}
+
+function entryOf(entry: ActivityEntry): z.output<typeof entryShape> {
+  const { actorId, actorGroupId, resourceId, changes, comment, ipAddress, correlationId } = entry;
+  return {
+    id: entry.id,
+    "group_id": entry.groupId,
+    ...(actorId === null ? {} : { "actor_id": actorId }),
+    ...(actorGroupId === null ? {} : { "actor_group_id": actorGroupId }),
+    action: entry.action,
+    "resource_type": entry.resourceType,
+    ...(resourceId === null ? {} : { "resource_id": resourceId }),
+    ...(changes === null ? {} : { changes }),
+    ...(comment === null ? {} : { comment }),
+    ...(ipAddress === null ? {} : { "ip_address": ipAddress }),
+    ...(correlationId === null ? {} : { "correlation_id": correlationId }),
+    "created_at": timeOf(entry.createdAt),
+  };
+}

@@ -1,0 +1,22 @@
+import type { Operation } from "../operation.ts";
+import type { Parts } from "../parts.ts";
+import { activityOperations } from "./activity.ts";
+import { apiKeyOperations } from "./api_keys.ts";
+import { authOperations } from "./auth.ts";
+import { groupOperations } from "./groups.ts";
+import { memberOperations } from "./members.ts";
+import { sessionOperations } from "./sessions.ts";
+import { userOperations } from "./users.ts";
+
+/** Every operation of the API; the only place that names all resources. */
+export function apiOperations(parts: Parts): readonly Operation[] {
+  return [
+    ...authOperations(parts),
+    ...groupOperations(parts),
+    ...memberOperations(parts),
+    ...userOperations(parts),
+    ...apiKeyOperations(parts),
+    ...sessionOperations(parts),
+    ...activityOperations(parts),
+  ];
+}

@@ -1,0 +1,241 @@
+import { z } from "@hono/zod-openapi";
+import { domainOutside } from "../../../lib/users/sender_domains.ts";
+import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
+import {
+  cancelQueuedMail,
+  createGroup,
+  findGroup,
+  type GroupEntry,
+  hasUnfinishedMail,
+  listGroups,
+  suspendAccounts,
+  updateGroup,
+  updateGroupLimits,
+} from "../../../lib/groups/group_entries_table.ts";
+import { type GroupId, newId } from "../../../lib/ids.ts";
+import { parseCidr } from "../../../lib/network/cidr.ts";
+import type { GroupSql, SystemSql } from "../../../lib/postgres/sql.ts";
+import { Refusal } from "../../../lib/refusal.ts";
+import { groupOfPath, isOperator } from "../access/principal.ts";
+import { changesBetween } from "../changes.ts";
+import { type Operation, operation } from "../operation.ts";
+import { asOperator, type Parts, withRights } from "../parts.ts";
+import { domainPattern, idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+
+const groupShape = z.object({
+  id: z.string(),
+  name: z.string(),
+  "group_type": z.enum(["system", "company"]),
+  status: z.enum(["active", "suspended", "deleted"]),
+  "monthly_limit": z.number().int().meta({ description: "Messages a month (UTC); 0 is unlimited" }),
+  "monthly_sent": z.number().int(),
+  "allowed_domains": z.array(z.string()),
+  "allowed_ips": z.array(z.string()).nullable(),
+  "created_at": z.string(),
+  "updated_at": z.string(),
+}).openapi("Group");
+
+const name = z.string({ error: "name is required" }).trim().min(1, "name is required").max(255);
+const monthlyLimit = z.number().int().min(0).max(2_147_483_647);
+const domains = z.array(domainPattern).max(1000);
+const network = z.string().max(50).refine(
+  (text) => parseCidr(text) !== undefined,
+  "a network is written as 10.0.0.0/8",
+);
+const params = z.object({ id: idOf("group") });
+const tag = "groups";
+
+/** Companies, and the operator's own group. */
+export function groupOperations(parts: Parts): readonly Operation[] {
+  return [create(parts), list(parts), get(parts), update(parts), remove(parts)];
+}
+
+function create(parts: Parts): Operation {
+  return operation({
+    action: "groups:manage",
+    method: "post",
+    path: "/api/v1/groups",
+    tag,
+    summary: "Create a company",
+    body: z.strictObject({
+      name,
+      "monthly_limit": monthlyLimit.optional(),
+      "allowed_domains": domains.optional().meta({
+        description: "The sender domains its accounts may be given",
+      }),
+    }),
+    answer: { status: 201, schema: groupShape },
+    handle: async ({ body, ...asking }) => {
+      const id = newId<GroupId>();
+      return await asOperator(parts, asking, async (sql, note) => {
+        await createGroup(sql, {
+          id,
+          name: body.name,
+          groupType: "company",
+          status: "active",
+          monthlyLimit: body.monthly_limit ?? parts.defaultMonthlyLimit,
+          allowedDomains: body.allowed_domains ?? [],
+        });
+        const made = await getGroup(sql, id);
+        await note({
+          action: "admin.create_group",
+          resourceType: "group",
+          resourceId: id,
+          changes: groupOf(made),
+        });
+        return groupOf(made);
+      }, id);
+    },
+  });
+}
+
+function list(parts: Parts): Operation {
+  return operation({
+    action: "groups:list",
+    method: "get",
+    path: "/api/v1/groups",
+    tag,
+    summary: "List all groups, newest first",
+    query: page,
+    answer: { status: 200, schema: z.array(groupShape) },
+    handle: async ({ query, ...request }) => {
+      const wanted = pageOf("groups", query);
+      const found = await asOperator(parts, request, (sql) => listGroups(sql, wanted));
+      linkNext(request, nextCursor("groups", found, wanted.limit));
+      return found.map(groupOf);
+    },
+  });
+}
+
+function get(parts: Parts): Operation {
+  return operation({
+    action: "groups:read",
+    method: "get",
+    path: "/api/v1/groups/{id}",
+    tag,
+    summary: "One group",
+    params,
+    answer: { status: 200, schema: groupShape },
+    handle: async ({ params, ...asking }) => {
+      const id = groupOfPath(asking.principal, params.id);
+      return groupOf(await withRights(parts, asking, (sql) => getGroup(sql, id), id));
+    },
+  });
+}
+
+function update(parts: Parts): Operation {
+  return operation({
+    action: "groups:write",
+    method: "patch",
+    path: "/api/v1/groups/{id}",
+    tag,
+    summary: "Change a group; its status, limit and domains are for system administrators",
+    params,
+    body: z.strictObject({
+      name: name.optional(),
+      "allowed_ips": z.array(network).max(1000).nullable().optional(),
+      status: z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" })
+        .optional(),
+      "monthly_limit": monthlyLimit.optional(),
+      "allowed_domains": domains.optional(),
+    }),
+    answer: { status: 200, schema: groupShape },
+    handle: async ({ params, body, ...asking }) => {
+      const id = groupOfPath(asking.principal, params.id);
+      const limits = {
+        status: body.status,
+        monthlyLimit: body.monthly_limit,
+        allowedDomains: body.allowed_domains,
+      };
+      const isLimiting = Object.values(limits).some((value) => value !== undefined);
+      if (isLimiting && !isOperator(asking.principal)) {
+        throw new Refusal(
+          "permission_missing",
+          "status, monthly_limit and allowed_domains are for system administrators",
+        );
+      }
+      return await withRights(parts, asking, async (sql, note) => {
+        await lockGroups(sql, [id]);
+        const before = await getGroup(sql, id);
+        if (before.status === "deleted") throw new Refusal("not_found", "group not found");
+        guardSystem(before, limits.status);
+        await updateGroup(sql, id, { name: body.name, allowedIps: body.allowed_ips });
+        if (isLimiting) await updateGroupLimits(sql as SystemSql, id, limits);
+        const after = await getGroup(sql, id);
+        const changes = changesBetween(groupOf(before), groupOf(after));
+        await note({ action: "admin.update_group", resourceType: "group", resourceId: id, changes });
+        return groupOf(after);
+      }, id);
+    },
+  });
+}
+
+function remove(parts: Parts): Operation {
+  return operation({
+    action: "groups:manage",
+    method: "delete",
+    path: "/api/v1/groups/{id}",
+    tag,
+    summary: "Delete a company",
+    description: "409 while it has unfinished mail, unless `mail=cancel`, which cancels what waits.",
+    params,
+    query: z.strictObject({ mail: z.literal("cancel").optional() }),
+    handle: async ({ params, query, ...asking }) => {
+      const id = groupOfPath(asking.principal, params.id);
+      await asOperator(parts, asking, async (sql, note) => {
+        await lockGroups(sql, [id]);
+        const group = await getGroup(sql, id);
+        if (group.groupType === "system") {
+          throw new Refusal("system_group_protected", "cannot delete system group");
+        }
+        if (group.status === "deleted") throw new Refusal("not_found", "group not found");
+        const cancelled = query.mail === "cancel" ? await cancelQueuedMail(sql, id) : 0;
+        if (query.mail !== "cancel" && await hasUnfinishedMail(sql, id)) {
+          throw new Refusal(
+            "mail_unfinished",
+            "group has unfinished mail: wait for it, or cancel it with mail=cancel",
+          );
+        }
+        await updateGroupLimits(sql, id, { status: "deleted" });
+        await suspendAccounts(sql, id);
+        const changes = { status: [group.status, "deleted"], "cancelled_messages": cancelled };
+        await note({ action: "admin.delete_group", resourceType: "group", resourceId: id, changes });
+      }, id);
+    },
+  });
+}
+
+/** A group's row; throws Refusal("not_found"). */
+export async function getGroup(sql: GroupSql | SystemSql, id: GroupId): Promise<GroupEntry> {
+  const group = await findGroup(sql, id);
+  if (group === undefined) throw new Refusal("not_found", "group not found");
+  return group;
+}
+
+/** Throws Refusal("domain_not_allowed") when a group may not give one of the domains (ruling 3.14). */
+export function requireDomains(parts: Parts, group: GroupEntry, domains: readonly string[]): void {
+  const outside = parts.requireGroupDomains ? domainOutside(domains, group.allowedDomains) : undefined;
+  if (outside === undefined) return;
+  const sentence = `allowed_domains: the group may not use "${outside}"`;
+  throw new Refusal("domain_not_allowed", sentence, { field: "allowed_domains" });
+}
+
+function guardSystem(group: GroupEntry, status: string | undefined): void {
+  if (group.groupType !== "system" || status === undefined || status === "active") return;
+  throw new Refusal("system_group_protected", "cannot suspend system group");
+}
+
+function groupOf(group: GroupEntry): z.output<typeof groupShape> {
+  return {
+    id: group.id,
+    name: group.name,
+    "group_type": group.groupType,
+    status: group.status,
+    "monthly_limit": group.monthlyLimit,
+    "monthly_sent": group.monthlySent,
+    "allowed_domains": [...group.allowedDomains],
+    "allowed_ips": group.allowedIps === null ? null : [...group.allowedIps],
+    "created_at": timeOf(group.createdAt),
+    "updated_at": timeOf(group.updatedAt),
+  };
+}

@@ -1,0 +1,262 @@
+import { z } from "@hono/zod-openapi";
+import { deleteMember, lockGroups, requireOtherOwner } from "../../../lib/groups/member_entries_table.ts";
+import type { Role } from "../../../lib/groups/group.ts";
+import type { GroupId, UserId } from "../../../lib/ids.ts";
+import type { GroupSql, SystemSql } from "../../../lib/postgres/sql.ts";
+import { Refusal } from "../../../lib/refusal.ts";
+import { hashPassword } from "../../../lib/users/password.ts";
+import {
+  findUser,
+  isOursAlone,
+  listMemberships,
+  listUsers,
+  removeUser,
+  setAnyPassword,
+  setMemberPassword,
+  updateUser,
+  type UserChange,
+  type UserEntry,
+} from "../../../lib/users/user_entries_table.ts";
+import { isOperator, type Principal } from "../access/principal.ts";
+import { requireRank } from "../access/rank.ts";
+import { changesBetween } from "../changes.ts";
+import { type Operation, operation } from "../operation.ts";
+import { type Asking, inGroup, type Note, type Parts, withRights } from "../parts.ts";
+import { domainPattern, email, idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
+import { createUser } from "./create_user.ts";
+import { getGroup, requireDomains } from "./groups.ts";
+import { newPassword, userOf, userShape } from "./user_shapes.ts";
+
+const params = z.object({ id: idOf("user") });
+const tag = "users";
+const status = z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" });
+
+/** People and SMTP accounts: of one's group, or for operators that name none, of all groups. */
+export function userOperations(parts: Parts): readonly Operation[] {
+  return [createUser(parts), list(parts), get(parts), update(parts), setStatus(parts), remove(parts)];
+}
+
+/** The group whose users a principal sees; undefined is all groups. */
+export function visibleGroup(principal: Principal): GroupId | undefined {
+  return isOperator(principal) && !principal.named ? undefined : principal.group;
+}
+
+/** A user whom the principal sees; throws Refusal("not_found"). */
+export async function getUser(
+  sql: GroupSql | SystemSql,
+  principal: Principal,
+  id: string,
+): Promise<UserEntry> {
+  const user = await findUser(sql, visibleGroup(principal), id as UserId);
+  if (user === undefined) throw new Refusal("not_found", "user not found");
+  return user;
+}
+
+function list(parts: Parts): Operation {
+  return operation({
+    action: "users:read",
+    method: "get",
+    path: "/api/v1/users",
+    tag,
+    summary: "List users, newest first",
+    query: page,
+    answer: { status: 200, schema: z.array(userShape) },
+    handle: async ({ query, ...request }) => {
+      const wanted = pageOf("users", query);
+      const group = visibleGroup(request.principal);
+      const found = await withRights(parts, request, (sql) => listUsers(sql, group, wanted));
+      linkNext(request, nextCursor("users", found, wanted.limit));
+      return found.map(userOf);
+    },
+  });
+}
+
+function get(parts: Parts): Operation {
+  return operation({
+    action: "users:read",
+    method: "get",
+    path: "/api/v1/users/{id}",
+    tag,
+    summary: "One user",
+    params,
+    answer: { status: 200, schema: userShape },
+    handle: async ({ params, ...asking }) =>
+      userOf(await withRights(parts, asking, (sql) => getUser(sql, asking.principal, params.id))),
+  });
+}
+
+function update(parts: Parts): Operation {
+  return operation({
+    action: "users:write",
+    method: "patch",
+    path: "/api/v1/users/{id}",
+    tag,
+    summary: "Change a user's address, name, password, domains or status",
+    description: "Your own password is changed by PUT /api/v1/auth/password.",
+    params,
+    body: z.strictObject({
+      email: email.optional(),
+      username: z.string().trim().min(1).max(255).optional(),
+      password: newPassword.optional(),
+      "allowed_domains": z.array(domainPattern).max(1000).optional(),
+      status: status.optional(),
+    }),
+    answer: { status: 200, schema: userShape },
+    handle: async ({ params, body, ...asking }) => {
+      const { password, "allowed_domains": allowedDomains, ...rest } = body;
+      const hash = password === undefined ? undefined : await hashPassword(password);
+      if (hash !== undefined && params.id === asking.principal.user) {
+        throw new Refusal("request_invalid", "change your own password by PUT /api/v1/auth/password", {
+          field: "password",
+        });
+      }
+      return await change(parts, asking, params.id, { ...rest, allowedDomains }, hash, "admin.update_user");
+    },
+  });
+}
+
+function setStatus(parts: Parts): Operation {
+  return operation({
+    action: "users:write",
+    method: "patch",
+    path: "/api/v1/users/{id}/status",
+    tag,
+    summary: "Suspend or reactivate a user",
+    params,
+    body: z.strictObject({ status }),
+    answer: { status: 200, schema: userShape },
+    handle: ({ params, body, ...asking }) =>
+      change(parts, asking, params.id, body, undefined, "admin.update_user_status"),
+  });
+}
+
+async function change(
+  parts: Parts,
+  asking: Asking,
+  id: string,
+  wanted: UserChange,
+  hash: string | undefined,
+  action: string,
+): Promise<z.output<typeof userShape>> {
+  const { principal } = asking;
+  return await onUser(parts, asking, id, async (sql, note, before, group) => {
+    await requireAlone(sql, principal, before);
+    if (wanted.status === "suspended") {
+      if (before.id === principal.user) throw new Refusal("self_deletion", "cannot suspend yourself");
+      await guardOwners(sql, principal, before.id, "cannot suspend the last owner");
+    }
+    if (wanted.allowedDomains !== undefined && group !== undefined) {
+      requireDomains(parts, await getGroup(sql, group), wanted.allowedDomains);
+    }
+    await updateUser(sql, visibleGroup(principal), before.id, wanted);
+    if (hash !== undefined) {
+      if (isOperator(principal)) await setAnyPassword(sql as SystemSql, before.id, hash);
+      else await setMemberPassword(sql as GroupSql, before.id, hash, undefined);
+    }
+    const after = await getUser(sql, principal, id);
+    const changes = {
+      ...changesBetween(userOf(before), userOf(after)),
+      ...(hash === undefined ? {} : { password: ["[masked]", "[masked]"] }),
+    };
+    await note({ action, resourceType: "user", resourceId: id, changes });
+    return userOf(after);
+  });
+}
+
+function remove(parts: Parts): Operation {
+  return operation({
+    action: "users:write",
+    method: "delete",
+    path: "/api/v1/users/{id}",
+    tag,
+    summary: "Delete a user",
+    description: "A user who belongs to other groups too only leaves this one.",
+    params,
+    handle: async ({ params, ...asking }) => {
+      const { principal } = asking;
+      if (params.id === principal.user) throw new Refusal("self_deletion", "cannot delete yourself");
+      await onUser(parts, asking, params.id, async (sql, note, user) => {
+        await guardOwners(sql, principal, user.id, "cannot delete the last owner");
+        const alone = isOperator(principal) || await isOursAlone(sql as GroupSql, user.id);
+        const { email, "account_type": type } = userOf(user);
+        const changes = { email: [email, null], "account_type": [type, null], left: !alone };
+        await note({ action: "admin.delete_user", resourceType: "user", resourceId: user.id, changes });
+        if (alone) await removeUser(sql, user.id);
+        else await deleteMember(sql, principal.group, user.id);
+      });
+    },
+  });
+}
+
+/**
+ * A change of a user whom the principal sees and outranks in each of the groups that the principal sees, which are
+ * locked in their order, so that whoever counts owners counts right.
+ */
+async function onUser<T>(
+  parts: Parts,
+  asking: Asking,
+  id: string,
+  work: (
+    sql: GroupSql | SystemSql,
+    note: Note,
+    user: UserEntry,
+    group: GroupId | undefined,
+  ) => Promise<T>,
+): Promise<T> {
+  const { principal } = asking;
+  return await withRights(parts, asking, async (sql, note) => {
+    await getUser(sql, principal, id);
+    await lockGroups(sql, (await listMemberships(sql, id as UserId)).map(({ groupId }) => groupId));
+    const user = await getUser(sql, principal, id);
+    const memberships = await listMemberships(sql, user.id);
+    for (const { groupId, role } of memberships) requireMayTouch(principal, groupId, role, user.id);
+    // An operator's change is filed where the user is.
+    const group = visibleGroup(principal) ?? memberships[0]?.groupId;
+    return await work(
+      sql,
+      (change) => note({ ...(group === undefined ? {} : { group }), ...change }),
+      user,
+      group,
+    );
+  });
+}
+
+function requireMayTouch(principal: Principal, group: GroupId, role: Role, user: UserId): void {
+  if (user === principal.user) return;
+  requireRank(principal, group, role, `your role does not allow changing ${role} accounts`);
+}
+
+async function requireAlone(sql: GroupSql | SystemSql, principal: Principal, user: UserEntry): Promise<void> {
+  if (isOperator(principal) || await isOursAlone(sql as GroupSql, user.id)) return;
+  throw new Refusal("user_is_shared", "only a system administrator may change this user");
+}
+
+async function guardOwners(
+  sql: GroupSql | SystemSql,
+  principal: Principal,
+  user: UserId,
+  sentence: string,
+): Promise<void> {
+  for (const { groupId, role } of await listMemberships(sql, user)) {
+    if (role === "owner" && (isOperator(principal) || groupId === principal.group)) {
+      await requireOtherOwner(sql, groupId, user, sentence);
+    }
+  }
+}
+
+/** A transaction in the group of a user whom the principal sees, for what belongs to group and user. */
+export async function inGroupOf<T>(
+  parts: Parts,
+  asking: Asking,
+  id: string,
+  work: (sql: GroupSql, note: Note, user: UserEntry, group: GroupId) => Promise<T>,
+): Promise<T> {
+  const { principal } = asking;
+  const { user, group } = await withRights(parts, asking, async (sql) => {
+    const user = await getUser(sql, principal, id);
+    const [first] = await listMemberships(sql, user.id);
+    return { user, group: visibleGroup(principal) ?? first?.groupId };
+  });
+  if (group === undefined) throw new Refusal("not_found", "user not found");
+  return await inGroup(parts, asking, (sql, note) => work(sql, note, user, group), group);
+}
