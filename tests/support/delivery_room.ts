@@ -32,6 +32,7 @@ export interface RoomOptions extends Partial<Pick<CrewOptions, "slots" | "leaseM
   /** Kinds of ESP besides those of the catalog. */
   readonly kinds?: readonly EspKind<unknown>[];
   readonly memoryBytes?: number;
+  readonly allowedRoles?: readonly string[];
 }
 
 /** One recipient as the table has it. */
@@ -116,6 +117,7 @@ export class DeliveryRoom implements AsyncDisposable {
       providers: {
         findKind: (name) => options.kinds?.find((kind) => kind.name === name) ?? findKind(name),
         keys: options.keys ?? [],
+        allowedRoles: options.allowedRoles ?? [],
         withoutProvider: options.withoutProvider ?? "wait",
         io: {
           fetch,
