@@ -18,7 +18,7 @@ const packages = Object.keys(
 /** Where a package is spoken in more than one file, and only there (design section 3, ruling 1.17). */
 const spokenIn: Readonly<Record<string, readonly string[]>> = {
   "zod": ["lib/config/", "lib/esp/", "lib/routing/", "services/api-server/"],
-  "@hono/hono": ["services/api-server/"],
+  "hono": ["services/api-server/"],
   "@hono/zod-openapi": ["services/api-server/"],
 };
 

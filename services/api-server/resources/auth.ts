@@ -11,7 +11,6 @@ import { idOf } from "../schemas.ts";
 import { newPassword } from "./user_shapes.ts";
 
 const required = "email and password are required";
-const given = (sentence: string, most: number) => z.string({ error: sentence }).min(1, sentence).max(most);
 const tokens = z.object({
   "access_token": z.string(),
   "refresh_token": z.string(),
@@ -28,6 +27,10 @@ const me = z.object({
   role: z.string().nullable(),
   permissions: z.array(z.string()).meta({ description: "What you may do" }),
 }).openapi("Me");
+
+function given(sentence: string, most: number) {
+  return z.string({ error: sentence }).min(1, sentence).max(most);
+}
 
 /** Logging in and out, and what concerns oneself. */
 export function authOperations(parts: Parts): readonly Operation[] {
