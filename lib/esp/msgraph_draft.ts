@@ -2,6 +2,8 @@ import { Buffer } from "node:buffer";
 import { z } from "zod";
 import { detachParts } from "../mime/detach_parts.ts";
 import type { DetachedPart } from "../mime/detach_parts.ts";
+import { detachText } from "../mime/detach_text.ts";
+import type { MessageWithoutText } from "../mime/detach_text.ts";
 import type { Outgoing } from "../mime/outgoing.ts";
 import type { GraphMailbox, GraphResult } from "./msgraph_call.ts";
 import { callField } from "./msgraph_settings.ts";
@@ -10,9 +12,11 @@ import type { RecipientOutcome } from "./outcome.ts";
 /** What is left of a message after its attachments were taken out should be this small, and must be below the second. */
 const wantedRest = 2 * 1024 * 1024;
 const largestRest = 2_900_000;
+/** Of a request that sets the text alone. */
+const largestBody = 3_900_000;
 const mostAttachments = 250;
 /** An attachment of this size or more goes up in pieces, each a multiple of 320 KiB below 4 MB. */
-const uploadFrom = 3_000_000;
+const uploadFrom = 2_900_000;
 const pieceSize = 12 * 320 * 1024;
 /** Attachments must begin within this time, and no call lasts much longer: an older draft belongs to nobody. */
 const longestMs = 1_200_000;
@@ -28,9 +32,14 @@ export async function sendByDraft(
   signal: AbortSignal,
 ): Promise<GraphResult> {
   const { rest, parts } = detachParts(await message.bytes(), wantedRest, mostAttachments);
-  if (rest.length > largestRest) return { outcome: tooLarge(rest.length) };
+  const apart = rest.length > largestRest ? detachText(rest) : undefined;
+  const body = apart === undefined ? undefined : bodyUpdate(apart);
+  const skeleton = apart?.rest ?? rest;
+  if (skeleton.length > largestRest || (body !== undefined && body.length > largestBody)) {
+    return { outcome: tooLarge(rest.length) };
+  }
   const created = await mailbox.call(
-    { path: "messages", contentType: "text/plain", body: Buffer.from(rest).toString("base64") },
+    { path: "messages", contentType: "text/plain", body: Buffer.from(skeleton).toString("base64") },
     201,
     signal,
   );
@@ -38,16 +47,37 @@ export async function sendByDraft(
   const id = idOf(created);
   if (id === undefined) return unsent({ ...created, outcome: unnamed });
   const path = `messages/${encodeURIComponent(id)}`;
+  const failed = await complete(mailbox, path, { ...(body === undefined ? {} : { body }), parts }, signal);
+  if (failed === undefined) return await sendDraft(mailbox, path, signal);
+  await removeDraft(mailbox, path);
+  return unsent(failed);
+}
+
+/** Adds to a draft what it lacks; answers what went wrong, if anything did. */
+async function complete(
+  mailbox: GraphMailbox,
+  path: string,
+  { body, parts }: { readonly body?: Uint8Array; readonly parts: readonly DetachedPart[] },
+  signal: AbortSignal,
+): Promise<GraphResult | undefined> {
   const endAt = performance.now() + longestMs;
-  for (const part of parts) {
-    const attached = performance.now() > endAt
-      ? { outcome: tooSlow }
-      : await attach(mailbox, path, part, signal);
-    if (attached.outcome.kind === "accepted") continue;
-    await removeDraft(mailbox, path);
-    return unsent(attached);
+  if (body !== undefined) {
+    const request = { method: "PATCH", path, contentType: "application/json", body } as const;
+    const updated = await mailbox.call(request, 200, signal);
+    if (updated.outcome.kind !== "accepted") return updated;
   }
-  return await sendDraft(mailbox, path, signal);
+  for (const part of parts) {
+    if (performance.now() > endAt) return { outcome: tooSlow };
+    const attached = await attach(mailbox, path, part, signal);
+    if (attached.outcome.kind !== "accepted") return attached;
+  }
+  return undefined;
+}
+
+/** Sets a draft's text by itself: as JSON it needs less room than in base64. */
+function bodyUpdate({ format, text }: MessageWithoutText): Uint8Array {
+  const content = text.toWellFormed().replaceAll("\r\n", "\n");
+  return new TextEncoder().encode(JSON.stringify({ body: { contentType: format, content } }));
 }
 
 async function sendDraft(mailbox: GraphMailbox, path: string, signal: AbortSignal): Promise<GraphResult> {
@@ -192,7 +222,7 @@ function jsonOf({ result }: GraphResult): unknown {
 }
 
 function tooLarge(size: number): RecipientOutcome {
-  const detail = `Graph takes ${largestRest} bytes beside attachments, and a signed message as a whole: ` +
+  const detail = `Graph takes ${largestRest} bytes of a message in one piece, attachments not counted: ` +
     `the message has ${size}`;
   return { kind: "refused", fault: { blame: "message", code: "message_too_large", detail } };
 }

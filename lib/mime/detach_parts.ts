@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
-import { type ContentField, readContentField } from "./content_fields.ts";
-import { fieldName, splitFields } from "./header_edits.ts";
 import { endOfHeader } from "./headers.ts";
+import { childrenOf, decodeContent, readFields } from "./part_structure.ts";
+import type { Child, PartFields } from "./part_structure.ts";
 
 /** A part that was taken out of a message. */
 export interface DetachedPart {
@@ -62,13 +62,6 @@ interface Parent {
   children: number;
 }
 
-interface PartFields {
-  readonly type: ContentField;
-  readonly disposition: ContentField;
-  readonly encoding: string;
-  readonly contentId: string;
-}
-
 interface Range {
   readonly from: number;
   readonly to: number;
@@ -106,8 +99,7 @@ function candidateOf(bytes: Buffer, child: Child, parent: Parent): Candidate | u
   const fields = readFields(part.subarray(0, length));
   const isFile = fields.disposition.value === "attachment" || fields.disposition.parameters.has("filename") ||
     fields.type.parameters.has("name") || !fields.type.value.startsWith("text/");
-  const isReadable = ["", "7bit", "8bit", "binary", "base64", "quoted-printable"].includes(fields.encoding);
-  if (!isFile || !isReadable || fields.type.value.startsWith("multipart/")) return undefined;
+  if (!isFile || !fields.isReadable || fields.type.value.startsWith("multipart/")) return undefined;
   return {
     from: child.from,
     to: child.next,
@@ -115,48 +107,6 @@ function candidateOf(bytes: Buffer, child: Child, parent: Parent): Candidate | u
     end: Math.max(child.end, child.header + length),
     fields,
     parent,
-  };
-}
-
-/** One part between two delimiter lines. */
-interface Child {
-  /** Where its delimiter line begins. */
-  readonly from: number;
-  readonly header: number;
-  /** Without the line end that belongs to the next delimiter. */
-  readonly end: number;
-  /** Where the next delimiter line begins. */
-  readonly next: number;
-}
-
-function childrenOf(bytes: Buffer, from: number, to: number, boundary: string): readonly Child[] {
-  const mark = Buffer.from(`--${boundary}`, "utf8");
-  const children: Child[] = [];
-  let open: { from: number; header: number } | undefined;
-  for (let at = bytes.indexOf(mark, from); at >= 0 && at < to; at = bytes.indexOf(mark, at + 1)) {
-    const isLineStart = at === from || (bytes[at - 1] === 10 && bytes[at - 2] === 13);
-    const lineEnd = isLineStart ? bytes.indexOf("\r\n", at) : -1;
-    const after = bytes.subarray(at + mark.length, lineEnd < 0 ? to : lineEnd).toString("latin1");
-    if (!isLineStart || !/^(--)?[ \t]*$/.test(after)) continue;
-    if (open !== undefined) children.push({ ...open, end: Math.max(open.header, at - 2), next: at });
-    if (after.startsWith("--") || lineEnd < 0) return children;
-    open = { from: at, header: lineEnd + 2 };
-  }
-  // Without a last delimiter the rest is one part, of which nothing is taken.
-  return children;
-}
-
-function readFields(header: Uint8Array): PartFields {
-  const values = new Map<string, string>();
-  for (const field of splitFields(header)) {
-    const name = fieldName(field);
-    if (!values.has(name)) values.set(name, field.slice(field.indexOf(":") + 1));
-  }
-  return {
-    type: readContentField(values.get("content-type") ?? "text/plain"),
-    disposition: readContentField(values.get("content-disposition") ?? ""),
-    encoding: (values.get("content-transfer-encoding") ?? "").trim().toLowerCase(),
-    contentId: /<([^<>\s]{1,500})>/.exec(values.get("content-id") ?? "")?.[1] ?? "",
   };
 }
 
@@ -192,7 +142,7 @@ function partOf(bytes: Buffer): (candidate: Candidate, index: number) => Detache
       }`,
       ...(contentId === "" ? {} : { contentId }),
       isInline: contentId !== "" && (disposition.value === "inline" || parent.kind === "related"),
-      content: () => decode(bytes.subarray(content, end), encoding),
+      content: () => decodeContent(bytes.subarray(content, end), encoding),
     };
   };
 }
@@ -203,33 +153,4 @@ function nameOf({ type, disposition }: PartFields, index: number): string {
     .toWellFormed();
   if (last) return last;
   return type.value === "message/rfc822" ? `message-${index + 1}.eml` : `attachment-${index + 1}`;
-}
-
-function decode(content: Buffer, encoding: string): Uint8Array {
-  if (encoding === "base64") return decodeBase64(content);
-  return encoding === "quoted-printable" ? decodeQuoted(content) : content;
-}
-
-/** Piece by piece, so that no text as long as the content comes into being. */
-function decodeBase64(content: Buffer): Uint8Array {
-  const pieceLength = 1024 * 1024;
-  const decoded: Buffer[] = [];
-  let rest = "";
-  for (let at = 0; at < content.length; at += pieceLength) {
-    const text = rest +
-      content.subarray(at, at + pieceLength).toString("latin1").replace(/[^A-Za-z0-9+/]/g, "");
-    const whole = text.length - text.length % 4;
-    decoded.push(Buffer.from(text.slice(0, whole), "base64"));
-    rest = text.slice(whole);
-  }
-  return Buffer.concat([...decoded, Buffer.from(rest, "base64")]);
-}
-
-function decodeQuoted(content: Buffer): Uint8Array {
-  const text = content.toString("latin1").replace(/[ \t]+(?=\r\n|$)/g, "").replace(/=\r\n/g, "");
-  const plain = text.replace(
-    /=([0-9A-Fa-f]{2})/g,
-    (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return Buffer.from(plain, "latin1");
 }
