@@ -19,6 +19,7 @@ import { deliver } from "./deliver.ts";
 import { setGauges } from "./gauges.ts";
 import { crewSettings, openCrew, type OpenedCrew } from "./open_crew.ts";
 import { goneMs, Presence, takeName } from "./presence.ts";
+import { Retention, retentionTerms } from "./retention.ts";
 import { Sweeper } from "./sweep.ts";
 import { Worker } from "./worker.ts";
 
@@ -92,6 +93,7 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   const sweeper = opened.use(
     new Sweeper({ database, queue, log, metrics, sweepAfterMs: config.queue.sweepAfter }),
   );
+  opened.use(new Retention({ database, store, log, terms: retentionTerms(config) }));
   setGauges(metrics, { database, memory: crew.memory, isCounting: () => sweeper.isSweeping });
   if (isNamed) {
     const watchMs = around.hasOwnPort ? 0 : goneMs;

@@ -1,0 +1,58 @@
+import { firstIdAt } from "../../lib/ids.ts";
+import { dropWeek, findKept, listWeeks, type Week } from "../../lib/messages/retention_table.ts";
+import type { SystemSql } from "../../lib/postgres/sql.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import { firstId } from "./give_up_bodies.ts";
+
+/** What the removal of old rows works with. */
+export interface WeekParts {
+  readonly sql: SystemSql;
+  readonly rowsMs: number;
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+  readonly signal: AbortSignal;
+  /** Rows in one step. */
+  readonly portion?: number;
+}
+
+const defaultPortion = 2000;
+const pauseMs = 20;
+
+/**
+ * Drops the weeks of messages that ended before their time, with all that belongs to them, unless one of a week is
+ * unfinished or has its body: such a week waits. Answers the names of those that are gone; throws when others hold a
+ * table for so long that waiting would hold them up too, and then goes on where it was the next time.
+ */
+export async function dropOldWeeks(parts: WeekParts): Promise<readonly string[]> {
+  const { sql, rowsMs, nowMs, signal, portion = defaultPortion } = parts;
+  const dropped: string[] = [];
+  let after = firstId;
+  for (const week of await listWeeks(sql, firstIdAt(nowMs - rowsMs))) {
+    if (await isOver(sql, after, week, signal) && await drop(sql, week, portion, signal)) {
+      dropped.push(week.name);
+    }
+    after = week.end;
+  }
+  return dropped;
+}
+
+async function isOver(sql: SystemSql, from: string, week: Week, signal: AbortSignal): Promise<boolean> {
+  let after = from;
+  while (!signal.aborted) {
+    const page = await findKept(sql, after, week.end, defaultPortion);
+    if (page.isKept) return false;
+    if (page.last === undefined) return true;
+    after = page.last;
+  }
+  return false;
+}
+
+async function drop(sql: SystemSql, week: Week, portion: number, signal: AbortSignal): Promise<boolean> {
+  while (!signal.aborted) {
+    const step = await dropWeek(sql, week, portion);
+    if (step === "week") return true;
+    if (step === "kept") return false;
+    await sleepFor(pauseMs, signal);
+  }
+  return false;
+}

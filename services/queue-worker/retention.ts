@@ -1,0 +1,159 @@
+import type { Config } from "../../lib/config/settings.ts";
+import type { BodyTerms } from "../../lib/messages/retention_table.ts";
+import type { Database, HeldLock } from "../../lib/postgres/database.ts";
+import { sleepFor } from "../../lib/retry.ts";
+import type { MessageStore } from "../../lib/store/message_store.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
+import { collectBodies } from "./collect_bodies.ts";
+import { dropOldWeeks } from "./drop_weeks.ts";
+import { firstId, giveUpDueBodies } from "./give_up_bodies.ts";
+
+/** How long what is kept. */
+export interface RetentionTerms {
+  readonly bodies: BodyTerms;
+  /** Rows; absent is for ever. */
+  readonly rowsMs?: number;
+}
+
+/** What the retention job needs. */
+export interface RetentionOptions {
+  readonly database: Pick<Database, "system" | "tryLock">;
+  readonly store: Pick<MessageStore, "remove" | "list">;
+  readonly log: Log;
+  readonly terms: RetentionTerms;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly roundMs?: number;
+  /** How often another job's lock is asked for; each time costs a connection. */
+  readonly askLockMs?: number;
+  /** How long after its start the job first looks for bodies without a message; then a quarter of a day passes. */
+  readonly collectAfterMs?: number;
+}
+
+const lockName = "smtp_proxy.retention";
+const hourMs = 3_600_000;
+const walkEveryMs = hourMs;
+const collectEveryMs = 6 * hourMs;
+const weeksEveryMs = hourMs;
+/** Clocks and settings of processes may differ by so much before a body goes whose client may come again. */
+const resubmissionMarginMs = hourMs;
+
+/** The terms as they are configured; nothing of a message is kept for longer than its row. */
+export function retentionTerms({ retention, smtp }: Pick<Config, "retention" | "smtp">): RetentionTerms {
+  const [deliveredMs, failedMs] = [retention.delivered, retention.failed].map((ms) =>
+    Math.min(ms || Infinity, retention.rows || Infinity)
+  );
+  return {
+    bodies: {
+      ...deliveredMs !== undefined && deliveredMs < Infinity && { deliveredMs },
+      ...failedMs !== undefined && failedMs < Infinity && { failedMs },
+      unansweredMs: smtp.resubmissionWindow + resubmissionMarginMs,
+    },
+    ...retention.rows > 0 && { rowsMs: retention.rows },
+  };
+}
+
+/**
+ * Removes the bodies of messages that have been finished for long enough, bodies that belong to no message, and weeks
+ * of rows (ruling 3.15); never anything of a message that is not finished. One works for a database at a time, in
+ * steps between which others have their turn; what a killed one has left undone is done by the next.
+ */
+export class Retention implements AsyncDisposable {
+  readonly #options: RetentionOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #lock: HeldLock | undefined;
+  #askedAt = -Infinity;
+  #walkedAt = -Infinity;
+  #collectAt = Infinity;
+  #weeksAt = -Infinity;
+  /** Messages accepted before have been looked at since the last walk through all. */
+  #from = firstId;
+  #isTold = false;
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+    this.#running = this.#workForever();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #workForever(): Promise<void> {
+    const { log, roundMs = 60_000 } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        if (await this.#holdLock()) await this.#round();
+        this.#isTold = false;
+      } catch (error) {
+        // Told once for each outage.
+        if (!this.#isTold) log.warn("cannot remove what is old", { error });
+        this.#isTold = true;
+        this.#collectAt = Math.min(this.#collectAt, performance.now() + hourMs);
+      }
+      await sleepFor(roundMs, signal);
+    }
+    await this.#lock?.[Symbol.asyncDispose]();
+  }
+
+  async #holdLock(): Promise<boolean> {
+    if (this.#lock !== undefined && !this.#lock.lost) return true;
+    const { askLockMs = 60_000, collectAfterMs = 300_000, database } = this.#options;
+    const now = performance.now();
+    if (this.#lock === undefined && now - this.#askedAt < askLockMs) return false;
+    this.#askedAt = now;
+    this.#lock = await database.tryLock(lockName);
+    if (this.#lock === undefined) return false;
+    // Whoever had the lock may have died between a row and its body.
+    this.#walkedAt = -Infinity;
+    this.#collectAt = now + collectAfterMs;
+    return true;
+  }
+
+  async #round(): Promise<void> {
+    await this.#giveUpBodies();
+    const now = performance.now();
+    if (now >= this.#collectAt) {
+      await this.#collect();
+      this.#collectAt = now + collectEveryMs;
+    }
+    if (now - this.#weeksAt >= weeksEveryMs) {
+      this.#weeksAt = now;
+      await this.#dropWeeks();
+    }
+  }
+
+  async #giveUpBodies(): Promise<void> {
+    const { log, store, terms } = this.#options;
+    const now = performance.now();
+    if (now - this.#walkedAt >= walkEveryMs) {
+      this.#walkedAt = now;
+      this.#from = firstId;
+    }
+    const { count, next } = await giveUpDueBodies({ ...this.#world, store, terms: terms.bodies }, this.#from);
+    this.#from = next;
+    if (count > 0) log.info("bodies removed", { count, reason: "retention" });
+  }
+
+  async #collect(): Promise<void> {
+    const { log, store } = this.#options;
+    const count = await collectBodies({ ...this.#world, store });
+    if (count > 0) log.info("bodies removed", { count, reason: "orphans" });
+  }
+
+  async #dropWeeks(): Promise<void> {
+    const { log, terms: { rowsMs } } = this.#options;
+    if (rowsMs === undefined) return;
+    for (const week of await dropOldWeeks({ ...this.#world, rowsMs })) {
+      log.info("week dropped", { part: week });
+    }
+  }
+
+  get #world() {
+    const { database, now = Date.now } = this.#options;
+    return { sql: database.system, nowMs: now(), signal: this.#stop.signal };
+  }
+}
