@@ -12,6 +12,8 @@ import accessUp from "./006_give_access.up.sql" with { type: "text" };
 import accessDown from "./006_give_access.down.sql" with { type: "text" };
 import deadUp from "./007_find_dead_letters.up.sql" with { type: "text" };
 import deadDown from "./007_find_dead_letters.down.sql" with { type: "text" };
+import storesUp from "./008_know_stores.up.sql" with { type: "text" };
+import storesDown from "./008_know_stores.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -30,4 +32,5 @@ export const migrations: readonly Migration[] = [
   { version: 5, name: "isolate_groups", up: isolateUp, down: isolateDown },
   { version: 6, name: "give_access", up: accessUp, down: accessDown },
   { version: 7, name: "find_dead_letters", up: deadUp, down: deadDown },
+  { version: 8, name: "know_stores", up: storesUp, down: storesDown },
 ];

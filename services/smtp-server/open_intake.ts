@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { processWorld } from "../../lib/aws/credentials_world.ts";
 import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import type { Config } from "../../lib/config/settings.ts";
@@ -14,6 +15,7 @@ import { spoolFolder } from "../../lib/store/spool_folder.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { accept } from "./accept.ts";
+import { awayReason, isStoreAway, storeMark } from "./body_folder.ts";
 import { enqueue } from "./enqueue.ts";
 import type { Intake } from "./intake.ts";
 import { QueueGate } from "./queue_gate.ts";
@@ -55,9 +57,15 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     now: () => new Date(),
     credentials: createCredentials(processWorld),
   });
+  const isAway = storage.type === "local" && await isStoreAway(database, storage.path);
+  if (isAway) {
+    log.error("body store is not there", { file: join(storage.path, storeMark), reason: awayReason });
+  }
   const store = opened.use(
     await openStore({
       type: storage.type,
+      // A new one in its place would take what the real one has for gone.
+      mustExist: isAway,
       ...s3 && { s3 },
       path: storage.path,
       instance: String(config.instance),
