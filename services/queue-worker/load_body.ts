@@ -51,8 +51,13 @@ const largeBodyShare = 3 * 1024 * 1024;
  * ones stream, unless an ESP of the route names what it holds for each byte.
  */
 export function memoryFor(size: number, esps: readonly (MemoryUser | undefined)[]): number {
-  const perByte = Math.max(0, ...esps.map((esp) => takesAny(size, esp) ? esp?.memoryPerByte ?? 0 : 0));
+  const perByte = Math.max(0, ...esps.map((esp) => takesAny(size, esp) ? leastOf(esp?.memoryPerByte) : 0));
   return Math.max(Math.ceil(perByte * size), size <= smallBody ? 3 * size : largeBodyShare);
+}
+
+/** Where a body is gathered at all, the HTTP client and the garbage of a moment ago take room as well: measured. */
+function leastOf(memoryPerByte: number | undefined): number {
+  return memoryPerByte === undefined ? 0 : Math.max(4, memoryPerByte);
 }
 
 /** What decides about the memory. */
