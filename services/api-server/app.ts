@@ -67,7 +67,10 @@ export function createApp(options: AppOptions): App {
       try {
         const read = await readRequest(request, limits.maxBody, limits.readTimeout);
         const onRoute = (path: string) => void (route = path);
-        return await inTime(Promise.resolve(inner.fetch(read, { call, onRoute })), limits.writeTimeout);
+        return await inTime(
+          Promise.resolve(inner.fetch(read.request, { call, onRoute, bytes: read.bytes })),
+          limits.writeTimeout,
+        );
       } catch (error) {
         return failed(error, call, onFault);
       }

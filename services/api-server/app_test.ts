@@ -30,6 +30,15 @@ const things = [
       return Promise.resolve({ name: call.address, size: 0 });
     },
   }),
+  publicOperation({
+    method: "post",
+    path: "/api/v1/hooks",
+    tag: "things",
+    summary: "Take any bytes",
+    bodyTypes: ["*/*"],
+    answer: { status: 200, schema: z.array(z.number()) },
+    handle: ({ bytes }) => Promise.resolve([...bytes]),
+  }),
   operation({
     action: "users:write",
     method: "delete",
@@ -174,6 +183,14 @@ Deno.test("createApp() names the field at fault, and refuses fields and paramete
   assert.deepEqual([made.status, await made.json()], [201, { name: "a", size: 1 }]);
 });
 
+Deno.test("createApp() hands bytes on as they arrived where an operation takes them", async () => {
+  const { ask } = testApp();
+  for (const type of ["application/json", "text/plain", "application/octet-stream"]) {
+    const init = { method: "POST", body: new Uint8Array([0xff, 0x7b, 0]), headers: { "content-type": type } };
+    assert.deepEqual(await (await ask("/api/v1/hooks", init)).json(), [0xff, 0x7b, 0]);
+  }
+});
+
 Deno.test("createApp() asks who it is before it looks at the request, and what the role allows", async () => {
   const { ask } = testApp();
   const remove = (authorization: string) =>
@@ -229,7 +246,11 @@ Deno.test("createApp() serves the document and a page that shows it, without a s
   const { ask } = testApp();
   const document = await (await ask("/openapi.json")).json() as { openapi: string; paths: object };
   assert.equal(document.openapi, "3.1.0");
-  assert.deepEqual(Object.keys(document.paths), ["/api/v1/things", "/api/v1/things/{id}"]);
+  assert.deepEqual(Object.keys(document.paths), [
+    "/api/v1/things",
+    "/api/v1/things/{id}",
+    "/api/v1/hooks",
+  ]);
   const page = await ask("/docs");
   const html = await page.text();
   assert.match(html, /Remove a thing/);

@@ -10,7 +10,11 @@ import type { Operation } from "./operation.ts";
 
 /** What travels with a request through the library. */
 export interface ApiEnv {
-  Bindings: { readonly call: Call; readonly onRoute: (path: string) => void };
+  Bindings: {
+    readonly call: Call;
+    readonly onRoute: (path: string) => void;
+    readonly bytes: Uint8Array<ArrayBuffer>;
+  };
   Variables: { principal?: Principal; operation?: Operation };
 }
 
@@ -47,14 +51,14 @@ function gate(operation: Operation, authenticate: Authenticate): MiddlewareHandl
 
 async function answer(operation: Operation, context: Context<ApiEnv>): Promise<Response> {
   const valid = context.req as unknown as { valid(part: "param" | "query" | "json"): unknown };
-  const json = operation.bodyTypes === undefined || operation.bodyTypes.some((type) => type.endsWith("json"));
   const result = await operation.handle({
     params: operation.params === undefined ? undefined : valid.valid("param"),
     query: operation.query === undefined ? undefined : valid.valid("query"),
-    body: operation.body !== undefined && json ? valid.valid("json") : undefined,
+    body: operation.body !== undefined ? valid.valid("json") : undefined,
     principal: context.get("principal"),
     call: context.env.call,
     raw: context.req.raw,
+    bytes: context.env.bytes,
     setHeader: (name, value) => context.header(name, value),
   });
   if (result instanceof Response) return result;

@@ -37,9 +37,11 @@ const problems = Object.fromEntries(
 export function routeOf(operation: Operation): RouteConfig {
   const { method, path, tag, summary, description, params, query, body, action, answer, answerType } =
     operation;
-  const types = operation.bodyTypes ?? ["application/json"];
-  const content = Object.fromEntries(types.map((type) => [type, { schema: body ?? z.unknown() }]));
-  const takesBody = body !== undefined || operation.bodyTypes !== undefined;
+  // Without a schema of the library's own nothing is parsed, so that the handler has the bytes.
+  const content = body === undefined
+    ? Object.fromEntries((operation.bodyTypes ?? []).map((type) => [type, { schema: {} }]))
+    : { "application/json": { schema: body } };
+  const takesBody = Object.keys(content).length > 0;
   return createRoute({
     method,
     path,

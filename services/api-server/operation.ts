@@ -10,8 +10,10 @@ export interface ApiRequest<Params, Query, Body, Who> {
   readonly body: Body;
   readonly principal: Who;
   readonly call: Call;
-  /** The request itself, for signatures over its bytes; its body has at most `api.max_body` bytes. */
+  /** For its URL and headers; its body has been read. */
   readonly raw: Request;
+  /** The body as it arrived, for signatures; at most `api.max_body`. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** Sets a header of the answer. */
   setHeader(name: string, value: string): void;
 }
@@ -31,7 +33,10 @@ interface Shape<
   readonly params?: Params;
   readonly query?: Query;
   readonly body?: Body;
-  /** Content types of the body; JSON when not given. One that is not JSON reaches the handler as `raw` alone. */
+  /**
+   * Instead of `body`: content types that are taken as they are, `any/any` written with stars for all; the handler reads `bytes`.
+   * A `body` is always JSON.
+   */
   readonly bodyTypes?: readonly string[];
   /** The sentence of an invalid request, where it is documented to be another than the first fault's. */
   readonly invalidSentence?: string;

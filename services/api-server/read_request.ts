@@ -1,11 +1,21 @@
 import { Refusal } from "../../lib/refusal.ts";
 
+/** A request whose body has arrived; `request` holds the same bytes once more. */
+export interface ReadRequest {
+  readonly request: Request;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /**
- * The same request with its body read: within the limits, or Refusal(request_too_large, request_too_slow). A request
- * that says beforehand that it is too large is refused unread.
+ * Reads a request's body: within the limits, or Refusal(request_too_large, request_too_slow). A request that says
+ * beforehand that it is too large is refused unread.
  */
-export async function readRequest(request: Request, maxBytes: number, timeoutMs: number): Promise<Request> {
-  if (request.body === null) return request;
+export async function readRequest(
+  request: Request,
+  maxBytes: number,
+  timeoutMs: number,
+): Promise<ReadRequest> {
+  if (request.body === null) return { request, bytes: new Uint8Array() };
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const reader = request.body.getReader();
   const chunks: Uint8Array[] = [];
@@ -29,8 +39,14 @@ export async function readRequest(request: Request, maxBytes: number, timeoutMs:
     clearTimeout(timer);
   }
   const { url, method, headers, signal } = request;
-  const body = size === 0 ? null : new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
-  return new Request(url, { method, headers, body, signal });
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  const body = size === 0 ? null : bytes;
+  return { request: new Request(url, { method, headers, body, signal }), bytes };
 }
 
 function tooLarge(maxBytes: number): Refusal {

@@ -28,10 +28,10 @@ Deno.test("login, refresh, logout: a session lives as its refresh tokens do, and
   assert.equal(asBearer.status, 401);
   assert.equal(asBearer.headers.get("www-authenticate"), "Bearer");
 
-  const second = await api.ask("POST", refresh, { body: { refresh_token: first.body.refresh_token } });
+  const second = await api.ask("POST", refresh, { body: { "refresh_token": first.body.refresh_token } });
   assert.equal(second.status, 200);
   assert.notEqual(second.body.refresh_token, first.body.refresh_token);
-  const out = { body: { refresh_token: second.body.refresh_token } };
+  const out = { body: { "refresh_token": second.body.refresh_token } };
   assert.equal((await api.ask("POST", "/api/v1/auth/logout", out)).status, 204);
   assert.equal((await api.ask("POST", "/api/v1/auth/logout", out)).status, 204);
   assert.equal((await api.ask("POST", refresh, out)).status, 401);
@@ -50,7 +50,7 @@ Deno.test("a refresh token used twice ends the whole family", async () => {
   const second = await api.ask("POST", refresh, { body });
   assert.equal(second.status, 200);
   assert.equal((await api.ask("POST", refresh, { body })).status, 401);
-  const after = await api.ask("POST", refresh, { body: { refresh_token: second.body.refresh_token } });
+  const after = await api.ask("POST", refresh, { body: { "refresh_token": second.body.refresh_token } });
   assert.equal(after.status, 401);
   assert.equal((await api.ask("GET", me, { token: second.body.access_token })).status, 401);
   const [told] = await sql(
@@ -135,7 +135,7 @@ Deno.test("suspending a user, a membership or a group counts at the next request
     await sql(api, change);
     const works = status === 200;
     assert.equal((await api.ask("GET", me, { token: pair.access_token })).status, works ? 200 : 401, change);
-    const next = await api.ask("POST", refresh, { body: { refresh_token: pair.refresh_token } });
+    const next = await api.ask("POST", refresh, { body: { "refresh_token": pair.refresh_token } });
     assert.equal(next.status, works ? 200 : 401, change);
     const again = await api.ask("POST", login, { body });
     assert.deepEqual([again.status, again.body.error], [status, sentence]);
@@ -171,12 +171,12 @@ Deno.test("switch-group opens a session in another of one's groups, and in no ot
   await addPerson(api, "ann@acme.example", [[first, "owner"], [second, "member"]]);
   const token = await api.login("ann@acme.example", first);
   const path = "/api/v1/auth/switch-group";
-  const switched = await api.ask("POST", path, { token, body: { group_id: second } });
+  const switched = await api.ask("POST", path, { token, body: { "group_id": second } });
   assert.equal(switched.status, 200);
   const who = await api.ask("GET", me, { token: switched.body.access_token });
   assert.deepEqual([who.body.group_id, who.body.role], [second, "member"]);
   for (const group of [other, crypto.randomUUID()]) {
-    const refused = await api.ask("POST", path, { token, body: { group_id: group } });
+    const refused = await api.ask("POST", path, { token, body: { "group_id": group } });
     assert.deepEqual([refused.status, refused.body.code], [403, "not_a_member"]);
   }
   const missing = await api.ask("POST", path, { token, body: {} });
@@ -191,7 +191,7 @@ Deno.test("one's own password is changed by knowing it, and ends one's other ses
   const change = (current: string) =>
     api.ask("PUT", "/api/v1/auth/password", {
       token: here,
-      body: { current_password: current, new_password: "battery staple" },
+      body: { "current_password": current, "new_password": "battery staple" },
     });
   assert.equal((await change("wrong")).status, 400);
   assert.equal((await change(testPassword)).status, 204);
