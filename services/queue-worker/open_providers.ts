@@ -198,7 +198,8 @@ export class OpenProviders implements AsyncDisposable {
         const fields = [...new Set(settings.error.issues.map((issue) => issue.path.join(".")))].join(", ");
         return { ...common, opened: unusable("settings_invalid", `The settings are not valid: ${fields}`) };
       }
-      const obstacle = credentialsObstacle(stored, this.#options.allowedRoles ?? []);
+      const use = { ...stored, settings: settings.data as Record<string, unknown> };
+      const obstacle = credentialsObstacle(use, this.#options.allowedRoles ?? []);
       if (obstacle !== undefined) return { ...common, opened: unusable("credentials_not_allowed", obstacle) };
       return { ...common, opened: withPlaces(kind.open(settings.data, this.#options.io)) };
     } catch (error) {
