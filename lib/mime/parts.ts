@@ -29,6 +29,10 @@ const mostParts = 10_000;
 /** A multipart that lies deeper is left whole. */
 const deepest = 200;
 const headerWindow = 64 * 1024;
+const turnLength = 1024 * 1024;
+const LF = 10;
+const CR = 13;
+const DASH = 45;
 const longestBoundary = 200;
 
 interface Draft {
@@ -42,8 +46,8 @@ interface Draft {
 type Head = Omit<MimePart, "body" | "children">;
 
 interface Frame {
-  readonly delimiter: string;
-  readonly last: string;
+  /** Two hyphens and the boundary. */
+  readonly delimiter: Uint8Array;
   readonly draft: Draft;
 }
 
@@ -59,27 +63,35 @@ export async function splitParts(message: Uint8Array): Promise<MimePart> {
   const frames: Frame[] = [];
   push(frames, root);
   let count = 1;
-  let turn = 0;
-  for (let at = firstLine(bytes, root.bodyStart); at >= 0 && frames.length > 0; at = nextLine(bytes, at)) {
-    if (++turn % 5000 === 0) await breathe();
-    const line = delimiterAt(bytes, at);
-    const depth = frames.findLastIndex(({ delimiter, last }) =>
-      line.text === delimiter || line.text === last
-    );
-    const frame = frames[depth];
-    if (frame === undefined) continue;
-    const isEnd = line.text === frame.last;
-    const end = endBefore(bytes, at);
-    for (const { draft } of frames.slice(depth)) endLast(draft, end);
-    frames.length = isEnd ? depth : depth + 1;
-    if (isEnd) continue;
-    if (++count > mostParts) {
-      throw new TooManyParts(`Cannot take message apart: it has above ${mostParts} parts`);
+  // The search for bytes is native only in a plain array. The line end before the body counts: a delimiter may be first.
+  const plain = new Uint8Array(message.buffer, message.byteOffset, message.length);
+  for (
+    let from = Math.max(0, root.bodyStart - 1);
+    from < plain.length && frames.length > 0;
+    from += turnLength
+  ) {
+    if (from > root.bodyStart) await breathe();
+    const until = from + turnLength;
+    for (
+      let at = nextDashes(plain, from, until);
+      at >= 0 && frames.length > 0;
+      at = nextDashes(plain, at, until)
+    ) {
+      const found = delimiterAt(bytes, at, frames);
+      if (found === undefined) continue;
+      const { depth, isEnd, next } = found;
+      const draft = frames[depth]?.draft;
+      for (const frame of frames.slice(depth)) endLast(frame.draft, endBefore(bytes, at));
+      frames.length = isEnd ? depth : depth + 1;
+      if (isEnd || draft === undefined) continue;
+      if (++count > mostParts) {
+        throw new TooManyParts(`Cannot take message apart: it has above ${mostParts} parts`);
+      }
+      const fallback = draft.head.type === "multipart/digest" ? "message/rfc822" : "text/plain";
+      const child = open(bytes, next, fallback, headerWindow);
+      draft.children.push(child);
+      if (frames.length < deepest) push(frames, child);
     }
-    const fallback = frame.draft.head.type === "multipart/digest" ? "message/rfc822" : "text/plain";
-    const child = open(bytes, line.next, fallback, headerWindow);
-    frame.draft.children.push(child);
-    if (frames.length < deepest) push(frames, child);
   }
   return finish(bytes, root);
 }
@@ -88,25 +100,40 @@ function push(frames: Frame[], draft: Draft): void {
   const boundary = draft.head.parameters.get("boundary")?.trimEnd() ?? "";
   if (!draft.head.type.startsWith("multipart/") || boundary === "") return;
   if (boundary.length <= longestBoundary) {
-    frames.push({ delimiter: `--${boundary}`, last: `--${boundary}--`, draft });
+    frames.push({ delimiter: Buffer.from(`--${boundary}`), draft });
   }
 }
 
-/** Where a line begins that may be a delimiter: at the body's own beginning, or after a line end. */
-function firstLine(bytes: Buffer, start: number): number {
-  return bytes.toString("latin1", start, start + 2) === "--" ? start : nextLine(bytes, start - 1);
+/** The next line that begins with two hyphens after a line end within these bounds; -1 for none. */
+function nextDashes(bytes: Uint8Array, from: number, until: number): number {
+  for (let at = bytes.indexOf(LF, from); at >= 0 && at < until; at = bytes.indexOf(LF, at + 1)) {
+    if (bytes[at + 1] === DASH && bytes[at + 2] === DASH) return at + 1;
+  }
+  return -1;
 }
 
-function nextLine(bytes: Buffer, from: number): number {
-  const found = bytes.indexOf("\n--", Math.max(0, from), "latin1");
-  return found < 0 ? -1 : found + 1;
+/** Which open multipart a line parts, the innermost first, and where the next line begins. */
+function delimiterAt(bytes: Buffer, at: number, frames: readonly Frame[]) {
+  for (let depth = frames.length - 1; depth >= 0; depth--) {
+    const delimiter = frames[depth]?.delimiter;
+    if (delimiter === undefined || bytes[at + 2] !== delimiter[2] || !startsWith(bytes, at, delimiter)) {
+      continue;
+    }
+    let end = at + delimiter.length;
+    const isEnd = bytes[end] === DASH && bytes[end + 1] === DASH;
+    if (isEnd) end += 2;
+    // White space behind it was added on the way (RFC 2046 section 5.1.1).
+    while (bytes[end] === 32 || bytes[end] === 9 || bytes[end] === CR) end++;
+    if (end >= bytes.length || bytes[end] === LF) {
+      return { depth, isEnd, next: Math.min(end + 1, bytes.length) };
+    }
+  }
+  return undefined;
 }
 
-/** The beginning of a line, as far as a delimiter may go, and where the next line begins. */
-function delimiterAt(bytes: Buffer, at: number): { readonly text: string; readonly next: number } {
-  const newline = bytes.subarray(at, at + longestBoundary + 100).indexOf(10);
-  const next = newline < 0 ? Math.min(bytes.length, at + longestBoundary + 100) : at + newline + 1;
-  return { text: bytes.toString("latin1", at, next).trimEnd(), next };
+function startsWith(bytes: Uint8Array, at: number, text: Uint8Array): boolean {
+  for (let index = 0; index < text.length; index++) if (bytes[at + index] !== text[index]) return false;
+  return true;
 }
 
 /** The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1). */
