@@ -4,5 +4,5 @@ drop function ensure_partitions(integer), find_submission(uuid, bytea, uuid, uui
 drop table workers, queue_state, delivery_events, delivery_logs, recipients, messages;
 drop sequence message_claims;
 drop function first_uuid_at(timestamptz);
-drop domain message_status, recipient_status, failure_code, call_status, storage_ref, dsn_return, sha256, positive,
+drop domain message_status, recipient_status, failure_code, call_status, storage_ref, dsn_return, sha256_digest, positive,
   small_positive, duration, byte_count;

@@ -11,7 +11,7 @@ create domain failure_code as text check (
 create domain call_status as text check (value in ('started', 'delivered', 'partial', 'failed', 'unknown'));
 create domain storage_ref as text check (value = 'inline' or value like 'local:_%' or value like 's3:_%');
 create domain dsn_return as text check (value in ('FULL', 'HDRS'));
-create domain sha256 as bytea check (length(value) = 32);
+create domain sha256_digest as bytea check (length(value) = 32);
 create domain positive as integer check (value > 0);
 create domain small_positive as smallint check (value > 0);
 create domain duration as integer check (value >= 0);
@@ -29,7 +29,7 @@ create table messages (
   rfc_message_id varchar(998),
   recipient_count positive not null,
   size byte_count not null,
-  content_hash sha256 not null,
+  content_hash sha256_digest not null,
   -- Account, envelope, Message-ID and content; null when the client gave no Message-ID (ruling 3.3, resubmission).
   submission_hash bytea,
   storage_ref storage_ref not null,

@@ -28,7 +28,10 @@ export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<
     return users.map((user) => ({ ok: true, value: policies.get(user) }));
   }, { parallel: 2, isOutage: () => true, ...(options.onBatch && { onBatch: options.onBatch }) });
   const freshMs = options.freshMs ?? 5;
-  const recent = new Map<UserId, { readonly askedAt: number; readonly policy: Promise<AccountPolicy | undefined> }>();
+  const recent = new Map<
+    UserId,
+    { readonly askedAt: number; readonly policy: Promise<AccountPolicy | undefined> }
+  >();
   return (user) => {
     const askedAt = performance.now();
     const known = recent.get(user);
@@ -36,7 +39,9 @@ export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<
     const policy = read(user).then(
       (found) => found && accountPolicy(found, options),
       (cause: unknown) => {
-        throw new Refusal("database_down", "The account cannot be looked up, please try again later", { cause });
+        throw new Refusal("database_down", "The account cannot be looked up, please try again later", {
+          cause,
+        });
       },
     );
     if (recent.size >= maxRecent) recent.clear();
