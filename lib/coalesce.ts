@@ -10,6 +10,11 @@ export interface CoalesceOptions<Item> {
   readonly laneOf?: (item: Item) => string;
   /** Batches that may be in flight at a time; 1 when not given. */
   readonly parallel?: number;
+  /**
+   * Under load (the batch before had four items or more) a batch begins this many milliseconds after the one
+   * before at the earliest, so that batches grow where beginning one is dear; 0 when not given.
+   */
+  readonly gapMs?: number;
   /** Waiting items above which a call is refused at once with `TooManyWaiting`; 10,000 when not given. */
   readonly maxWaiting?: number;
   /** The same for the bytes that wait; 128 MiB when not given. */
@@ -41,10 +46,11 @@ export function coalesce<Item, Result>(
   options: CoalesceOptions<Item> = {},
 ): (item: Item) => Promise<Result> {
   const { maxItems = 500, maxBytes = 8 << 20, parallel = 1, isOutage = neverOutage } = options;
-  const { maxWaiting = 10_000, maxWaitingBytes = 128 << 20 } = options;
+  const { maxWaiting = 10_000, maxWaitingBytes = 128 << 20, gapMs = 0 } = options;
   const lanes = new Lanes<Waiting<Item, Result>>();
   let inFlight = 0;
   let woken = false;
+  let earliest = 0;
 
   function call(item: Item): Promise<Result> {
     const bytes = options.bytesOf?.(item) ?? 0;
@@ -62,10 +68,18 @@ export function coalesce<Item, Result>(
   function wake(): void {
     if (woken || inFlight >= parallel) return;
     woken = true;
-    queueMicrotask(() => {
-      woken = false;
-      while (inFlight < parallel && lanes.size > 0) void fly(lanes.take(maxItems, maxBytes));
-    });
+    const waitMs = gapMs > 0 && lanes.size < maxItems ? earliest - performance.now() : 0;
+    if (waitMs > 0) setTimeout(depart, waitMs);
+    else queueMicrotask(depart);
+  }
+
+  function depart(): void {
+    woken = false;
+    while (inFlight < parallel && lanes.size > 0) {
+      const batch = lanes.take(maxItems, maxBytes);
+      if (gapMs > 0) earliest = batch.length < crowd ? 0 : performance.now() + gapMs;
+      void fly(batch);
+    }
   }
 
   async function fly(batch: readonly Waiting<Item, Result>[]): Promise<void> {
@@ -93,6 +107,9 @@ export function coalesce<Item, Result>(
 
   return call;
 }
+
+/** Callers who come one by one wait for nobody. */
+const crowd = 4;
 
 interface Waiting<Item, Result> {
   readonly item: Item;

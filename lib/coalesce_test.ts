@@ -226,3 +226,23 @@ Deno.test("coalesce() keeps the order within a lane over very many items", async
   await Promise.all(numbers(1, 9_999).map(call));
   assert.deepEqual(seen, numbers(1, 9_999));
 });
+
+Deno.test("coalesce() keeps a gap after a crowded batch, and none after a small one", async () => {
+  const { batches, run } = controlled();
+  const call = coalesce(run, { gapMs: 5 });
+  const crowd = numbers(1, 4).map((item) => call(item));
+  await settleMicrotasks();
+  batches[0]?.end();
+  await Promise.all(crowd);
+  const late = call(5);
+  await settleMicrotasks();
+  assert.equal(batches.length, 1);
+  while (batches.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  batches[1]?.end();
+  await late;
+  const alone = call(6);
+  await settleMicrotasks();
+  assert.deepEqual(batches.map((batch) => batch.items), [[1, 2, 3, 4], [5], [6]]);
+  batches[2]?.end();
+  await alone;
+});

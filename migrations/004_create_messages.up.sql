@@ -1,4 +1,22 @@
 -- expand
+-- Values that a column may hold, as domains and not as checks of the tables: PostgreSQL reads a table's checks anew for
+-- every statement that writes to it, and a domain's once.
+create domain message_status as text check (
+  value in ('queued', 'processing', 'delivered', 'failed', 'enqueue_failed', 'storage_error', 'cancelled'));
+create domain recipient_status as text check (
+  value in ('pending', 'accepted', 'delivered', 'deferred', 'bounced', 'complained', 'refused', 'suppressed', 'failed',
+    'unknown', 'cancelled'));
+create domain failure_code as text check (
+  value in ('refused', 'exhausted', 'expired', 'unknown', 'crashed', 'cancelled', 'restored'));
+create domain call_status as text check (value in ('started', 'delivered', 'partial', 'failed', 'unknown'));
+create domain storage_ref as text check (value = 'inline' or value like 'local:_%' or value like 's3:_%');
+create domain dsn_return as text check (value in ('FULL', 'HDRS'));
+create domain sha256_digest as bytea check (length(value) = 32);
+create domain positive as integer check (value > 0);
+create domain small_positive as smallint check (value > 0);
+create domain duration as integer check (value >= 0);
+create domain byte_count as bigint check (value >= 0);
+
 -- Partitioned by week of the UUIDv7 key from the start; all four by the message's id, so that a week goes as a whole
 -- and whatever belongs to one message lies in one partition of each (ruling 3.15).
 create table messages (
@@ -9,18 +27,16 @@ create table messages (
   subject varchar(998),
   header_from varchar(320),
   rfc_message_id varchar(998),
-  recipient_count integer not null check (recipient_count > 0),
-  size bigint not null check (size >= 0),
-  content_hash bytea not null check (length(content_hash) = 32),
+  recipient_count positive not null,
+  size byte_count not null,
+  content_hash sha256_digest not null,
   -- Account, envelope, Message-ID and content; null when the client gave no Message-ID (ruling 3.3, resubmission).
   submission_hash bytea,
-  storage_ref text not null check (storage_ref = 'inline' or storage_ref like 'local:_%' or storage_ref like 's3:_%'),
+  storage_ref storage_ref not null,
   body bytea,
   body_removed_at timestamptz,
-  status text not null default 'queued' check (
-    status in ('queued', 'processing', 'delivered', 'failed', 'enqueue_failed', 'storage_error', 'cancelled')),
-  failure_code text check (
-    failure_code in ('refused', 'exhausted', 'expired', 'unknown', 'crashed', 'cancelled', 'restored')),
+  status message_status not null default 'queued',
+  failure_code failure_code,
   -- The claim in force and who holds it; every write about a claim names it (ruling 3.5).
   claim bigint,
   claimed_by varchar(255),
@@ -35,7 +51,7 @@ create table messages (
   provider_id uuid,
   smtp_utf8 boolean not null default false,
   eight_bit boolean not null default false,
-  dsn_return text check (dsn_return in ('FULL', 'HDRS')),
+  dsn_return dsn_return,
   envelope_id varchar(400),
   client_address inet,
   helo varchar(512),
@@ -56,17 +72,14 @@ create index messages_submission on messages (submission_hash, id) where submiss
 
 create table recipients (
   message_id uuid not null,
-  position smallint not null check (position > 0),
+  position small_positive not null,
   group_id uuid not null,
   address varchar(320) not null,
   address_lower text collate "C" generated always as (lower(address)) stored,
   notify varchar(64),
   original_recipient varchar(600),
-  status text not null default 'pending' check (
-    status in ('pending', 'accepted', 'delivered', 'deferred', 'bounced', 'complained', 'refused', 'suppressed',
-      'failed', 'unknown', 'cancelled')),
-  failure_code text check (
-    failure_code in ('refused', 'exhausted', 'expired', 'unknown', 'crashed', 'cancelled', 'restored')),
+  status recipient_status not null default 'pending',
+  failure_code failure_code,
   attempts smallint not null default 0,
   -- Null: due whenever its message is.
   next_attempt_at timestamptz,
@@ -94,7 +107,7 @@ create table delivery_logs (
   provider_message_id varchar(255),
   -- Positions of the recipients that the call is for.
   recipients smallint[] not null,
-  status text not null check (status in ('started', 'delivered', 'partial', 'failed', 'unknown')),
+  status call_status not null,
   attempt_number smallint not null default 1,
   -- What became of each recipient that was not simply accepted: {"2": {"kind": "refused", "code": "smtp_550"}}
   outcomes jsonb,
@@ -103,7 +116,7 @@ create table delivery_logs (
   esp_code varchar(100),
   request_id varchar(255),
   last_error varchar(600),
-  duration_ms integer check (duration_ms >= 0),
+  duration_ms duration,
   metadata jsonb,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz,
@@ -214,6 +227,131 @@ begin
     returning m.next_attempt_at into attempt;
   end if;
   return next;
+end
+$$;
+
+-- Stores a batch whose groups are locked by the caller, with a verdict on each item; nothing rings. What was submitted
+-- before is answered with the message that stands for it; without an attempt nobody need ring.
+create function store_messages_one_by_one(items jsonb, oldest uuid, newest uuid)
+  returns table (n integer, verdict text, id uuid, monthly_limit integer, attempt text, has_rung boolean)
+  language plpgsql set search_path = pg_catalog, public, pg_temp as $$
+#variable_conflict use_column
+declare
+  this_month constant date := date_trunc('month', now(), 'UTC') at time zone 'UTC';
+begin
+  return query
+    with item as materialized (
+      select * from jsonb_to_recordset(items) as item (n int, id uuid, group_id uuid, user_id uuid, sender text,
+        subject text, header_from text, rfc_message_id text, size bigint, content_hash bytea, submission_hash bytea,
+        storage_ref text, body bytea, smtp_utf8 boolean, eight_bit boolean, dsn_return text, envelope_id text,
+        client_address inet, helo text, tls text, correlation_id text, traceparent text, recipients jsonb)
+    ), account as materialized (
+      select u.group_id, u.messages, g.monthly_limit, g.status
+      from usage u join groups g on g.id = u.group_id
+      where u.group_id in (select group_id from item) and u.month = this_month
+    ), ranked as (
+      select i.*, e.id as earlier_id, e.status as earlier_status, e.attempt as earlier_attempt, a.monthly_limit,
+        a.status as group_status, a.messages + count(*) filter (where e.id is null or e.status = 'enqueue_failed')
+          over (partition by i.group_id order by i.n) as would_be
+      from item i join account a using (group_id)
+        left join lateral find_submission(a.group_id, i.submission_hash, oldest, newest) e on true
+    ), decided as materialized (
+      select *, clock_timestamp() as attempt, case
+        when group_status <> 'active' then 'group_inactive'
+        when earlier_id is not null and earlier_status <> 'enqueue_failed' then 'resubmitted'
+        when monthly_limit > 0 and would_be > monthly_limit then 'over_quota'
+        when earlier_id is not null then 'revived'
+        else 'stored' end as verdict
+      from ranked
+    ), revived as (
+      update messages m set status = 'queued', next_attempt_at = d.attempt, processed_at = null
+      from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
+      returning m.id, m.group_id, m.next_attempt_at
+    ), charged as (
+      update usage u set messages = u.messages + c.count
+      from (select group_id, count(*) from (select group_id from decided where verdict = 'stored'
+        union all select group_id from revived) new group by group_id) c
+      where u.group_id = c.group_id and u.month = this_month
+    ), stored as (
+      insert into messages (id, group_id, user_id, sender, subject, header_from, rfc_message_id, recipient_count, size,
+        content_hash, submission_hash, storage_ref, body, status, next_attempt_at, smtp_utf8, eight_bit, dsn_return,
+        envelope_id, client_address, helo, tls, correlation_id, traceparent, enqueued_at)
+      select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
+        content_hash, submission_hash, storage_ref, body, 'queued', attempt, smtp_utf8, eight_bit,
+        dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
+      from decided where verdict = 'stored'
+    ), named as (
+      insert into recipients (message_id, position, group_id, address, notify, original_recipient)
+      select d.id, r.position, d.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
+      from decided d cross join lateral jsonb_array_elements(d.recipients) with ordinality as r (value, position)
+      where d.verdict = 'stored'
+    )
+    -- A row given up while this waited is seen by the look-up alone: it is not revived, and its client comes again.
+    select d.n, case when d.verdict = 'revived' and r.id is null then 'missed' else d.verdict end,
+      d.earlier_id, d.monthly_limit,
+      case d.verdict when 'stored' then d.attempt when 'revived' then r.next_attempt_at
+        when 'resubmitted' then d.earlier_attempt end::text, false
+    from decided d left join revived r on r.id = d.earlier_id;
+end
+$$;
+
+-- Stores a batch of messages: one answer for each item that has a counter for this month, which it charges. `groups`
+-- names each group of the items once, in order, and `counts` how many items it has. With `rings` the doorbells ring in
+-- the same transaction. A function of several statements, because each sees what was committed before it began, and
+-- what is seldom needed (a resubmission, a limit, a group that may not send) costs the others nothing.
+create function store_messages(items jsonb, groups uuid[], counts integer[], hashes bytea[], oldest uuid, newest uuid,
+    rings boolean)
+  returns table (n integer, verdict text, id uuid, monthly_limit integer, attempt text, has_rung boolean)
+  language plpgsql set search_path = pg_catalog, public, pg_temp as $$
+#variable_conflict use_column
+declare
+  this_month constant date := date_trunc('month', now(), 'UTC') at time zone 'UTC';
+  charged integer;
+begin
+  -- In order of id, as everybody locks them; a lone one is locked by its charge.
+  if cardinality(groups) > 1 then
+    perform from usage u where u.group_id = any(groups) and u.month = this_month order by u.group_id for update;
+  end if;
+  update usage u set messages = u.messages + c.count
+  from unnest(groups, counts) as c (group_id, count) where u.group_id = c.group_id and u.month = this_month;
+  get diagnostics charged = row_count;
+  if charged < cardinality(groups) or exists (
+    select from groups g join usage u on u.group_id = g.id and u.month = this_month
+    where g.id = any(groups) and (g.status <> 'active' or g.monthly_limit > 0 and u.messages > g.monthly_limit)
+  ) or (
+    -- Counted for each, because a plan that hopes to find one soon would read all of the time's messages.
+    select sum(found.count) from unnest(hashes) as asked (hash) cross join lateral (
+      select count(*) from messages m where m.submission_hash = asked.hash and m.id between oldest and newest
+    ) found
+  ) > 0 then
+    update usage u set messages = u.messages - c.count
+    from unnest(groups, counts) as c (group_id, count) where u.group_id = c.group_id and u.month = this_month;
+    return query select * from store_messages_one_by_one(items, oldest, newest);
+    return;
+  end if;
+  return query
+    with decided as materialized (
+      select *, clock_timestamp() as attempt, 'stored' as verdict
+      from jsonb_to_recordset(items) as i (n int, id uuid, group_id uuid, user_id uuid, sender text,
+        subject text, header_from text, rfc_message_id text, size bigint, content_hash bytea, submission_hash bytea,
+        storage_ref text, body bytea, smtp_utf8 boolean, eight_bit boolean, dsn_return text, envelope_id text,
+        client_address inet, helo text, tls text, correlation_id text, traceparent text, recipients jsonb)
+    ), stored as (
+      insert into messages (id, group_id, user_id, sender, subject, header_from, rfc_message_id, recipient_count, size,
+        content_hash, submission_hash, storage_ref, body, status, next_attempt_at, smtp_utf8, eight_bit, dsn_return,
+        envelope_id, client_address, helo, tls, correlation_id, traceparent, enqueued_at)
+      select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
+        content_hash, submission_hash, storage_ref, body, 'queued', attempt, smtp_utf8, eight_bit,
+        dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
+      from decided
+    ), named as (
+      insert into recipients (message_id, position, group_id, address, notify, original_recipient)
+      select d.id, r.position, d.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
+      from decided d cross join lateral jsonb_array_elements(d.recipients) with ordinality as r (value, position)
+    ), rung as (
+      insert into queue_entries (group_id, message) select group_id, id from decided where rings
+    )
+    select n, verdict, null::uuid, null::integer, attempt::text, rings from decided;
 end
 $$;
 

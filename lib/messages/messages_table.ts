@@ -2,6 +2,7 @@ import { firstIdAt, type GroupId, type MessageId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import { CommitInDoubt, isAnswerLost } from "../postgres/faults.ts";
 import type { SystemSql } from "../postgres/sql.ts";
+import type { RowBells } from "../queue/queue.ts";
 import type { MessageStatus, StorageRef, Submission } from "./message.ts";
 
 /** A submission whose body is kept, ready to become a row. */
@@ -20,7 +21,12 @@ export type RingAttempt = string & { readonly [attempt]: true };
 
 /** What became of one new message. */
 export type InsertVerdict =
-  | { readonly kind: "stored"; readonly attempt: RingAttempt }
+  | {
+    readonly kind: "stored";
+    readonly attempt: RingAttempt;
+    /** Its doorbell rang with it. */
+    readonly hasRung: boolean;
+  }
   /**
    * The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). Without an
    * attempt a worker has had it already, and nobody need ring.
@@ -45,29 +51,60 @@ interface VerdictRow {
   readonly attempt: RingAttempt | null;
   readonly id: MessageId;
   readonly monthlyLimit: number;
+  readonly hasRung: boolean;
 }
 
 /**
  * Stores a batch in one transaction that also charges the groups' monthly quotas; one verdict for each, in order.
- * Groups are locked in order of id. Throws `CommitInDoubt` when nobody knows whether it happened.
+ * With `bells` the doorbells of new messages ring in the same transaction. Groups are locked in order of id. Throws
+ * `CommitInDoubt` when nobody knows whether it happened.
  */
 export async function insertMessages(
   database: Database,
   items: readonly NewMessage[],
   resubmissionWindowMs: number,
+  bells?: RowBells,
 ): Promise<readonly InsertVerdict[]> {
   await openMonths(database, [...new Set(items.map((item) => item.submission.group))]);
-  const text = JSON.stringify(items.map(insertable));
+  const { first, standsFor } = withoutTwins(items);
   try {
-    const found = await insertAll(database.system, text, resubmissionWindowMs);
+    const found = await insertAll(database.system, first, resubmissionWindowMs, bells);
+    if (found.some(({ hasRung }) => hasRung)) bells?.rang();
     const rows = new Map(found.map((row) => [row.n, row]));
-    const verdicts = items.map((_, n) => verdictOf(rows.get(n)));
+    const verdicts = first.map((_, n) => verdictOf(rows.get(n)));
     if (verdicts.some((verdict) => verdict.kind === "no_counter")) openedMonths.delete(database);
-    return verdicts;
+    return standsFor.map(({ n, isTwin }) => {
+      const verdict = verdicts[n] ?? { kind: "no_counter" };
+      return isTwin ? ofTwin(verdict, first[n]?.submission.id) : verdict;
+    });
   } catch (error) {
     if (isAnswerLost(error)) throw new CommitInDoubt("No answer to an insert", { cause: error });
     throw error;
   }
+}
+
+/** The items that are no repetition of one before, and for each item the one of these that it is or repeats. */
+function withoutTwins(items: readonly NewMessage[]) {
+  const first: NewMessage[] = [];
+  const seen = new Map<string, number>();
+  const standsFor = items.map((item) => {
+    const key = item.submissionHash?.toHex();
+    const twin = key === undefined ? undefined : seen.get(key);
+    if (twin !== undefined) return { n: twin, isTwin: true };
+    if (key !== undefined) seen.set(key, first.length);
+    return { n: first.push(item) - 1, isTwin: false };
+  });
+  return { first, standsFor };
+}
+
+function ofTwin(verdict: InsertVerdict, id: MessageId | undefined): InsertVerdict {
+  if (verdict.kind !== "stored" || id === undefined) return verdict;
+  return {
+    kind: "resubmitted",
+    id,
+    revived: false,
+    ...(!verdict.hasRung && { attempt: verdict.attempt }),
+  };
 }
 
 function verdictOf(row: VerdictRow | undefined): InsertVerdict {
@@ -77,7 +114,7 @@ function verdictOf(row: VerdictRow | undefined): InsertVerdict {
       return { kind: "no_counter" };
     case "stored":
       if (row.attempt === null) throw new Error("Cannot tell a new message's attempt: its row names none");
-      return { kind: "stored", attempt: row.attempt };
+      return { kind: "stored", attempt: row.attempt, hasRung: row.hasRung };
     case "resubmitted":
     case "revived":
       return {
@@ -100,9 +137,9 @@ function insertable({ submission, storageRef, inlineBody, submissionHash }: NewM
     group_id: submission.group,
     user_id: submission.user,
     sender: submission.mailFrom,
-    subject: submission.headers.subject ?? null,
-    header_from: submission.headers.from ?? null,
-    rfc_message_id: submission.headers.messageId ?? null,
+    subject: submission.headers.subject,
+    header_from: submission.headers.from,
+    rfc_message_id: submission.headers.messageId,
     size: submission.body.size,
     content_hash: bytea(submission.contentHash),
     submission_hash: bytea(submissionHash),
@@ -110,23 +147,23 @@ function insertable({ submission, storageRef, inlineBody, submissionHash }: NewM
     body: bytea(inlineBody),
     smtp_utf8: submission.smtpUtf8,
     eight_bit: submission.eightBit,
-    dsn_return: submission.dsnReturn ?? null,
-    envelope_id: submission.envelopeId ?? null,
+    dsn_return: submission.dsnReturn,
+    envelope_id: submission.envelopeId,
     client_address: submission.client.address,
     helo: submission.client.helo,
-    tls: submission.client.tls ?? null,
+    tls: submission.client.tls,
     correlation_id: submission.correlationId,
-    traceparent: submission.traceparent ?? null,
+    traceparent: submission.traceparent,
     recipients: submission.recipients.map((recipient) => ({
       a: recipient.address,
-      n: recipient.notify ?? null,
-      o: recipient.originalRecipient ?? null,
+      n: recipient.notify,
+      o: recipient.originalRecipient,
     })),
   };
 }
 
-function bytea(bytes: Uint8Array | undefined): string | null {
-  return bytes === undefined ? null : `\\x${bytes.toHex()}`;
+function bytea(bytes: Uint8Array | undefined): string | undefined {
+  return bytes === undefined ? undefined : `\\x${bytes.toHex()}`;
 }
 
 const openedMonths = new WeakMap<Database, Set<string>>();
@@ -149,69 +186,22 @@ async function openMonths(database: Database, groups: readonly GroupId[]): Promi
 
 function insertAll(
   sql: SystemSql,
-  text: string,
+  items: readonly NewMessage[],
   resubmissionWindowMs: number,
+  bells: RowBells | undefined,
 ): Promise<readonly VerdictRow[]> {
   // Two ends, so that PostgreSQL looks into the partitions of that time alone; clocks may differ by a minute.
   const now = Date.now();
   const lately = { from: firstIdAt(now - resubmissionWindowMs), to: firstIdAt(now + 60_000) };
+  const counts = new Map<GroupId, number>();
+  for (const { submission: { group } } of items) counts.set(group, (counts.get(group) ?? 0) + 1);
+  const groups = [...counts.keys()].sort();
+  const hashes = items.flatMap(({ submissionHash }) => bytea(submissionHash) ?? []);
   return sql<VerdictRow>`
-    with item as materialized (
-      select * from jsonb_to_recordset(${text}::jsonb) as item (n int, id uuid, group_id uuid, user_id uuid,
-        sender text, subject text, header_from text, rfc_message_id text, size bigint, content_hash bytea,
-        submission_hash bytea, storage_ref text, body bytea, smtp_utf8 boolean, eight_bit boolean, dsn_return text,
-        envelope_id text, client_address inet, helo text, tls text, correlation_id text, traceparent text,
-        recipients jsonb)
-    ), account as materialized (
-      select u.group_id, u.messages, g.monthly_limit, g.status
-      from usage u join groups g on g.id = u.group_id
-      where u.group_id in (select group_id from item)
-        and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
-      order by u.group_id for update of u
-    ), ranked as (
-      select i.*, e.id as earlier_id, e.status as earlier_status, e.attempt as earlier_attempt, a.monthly_limit, a.status as group_status,
-        a.messages + count(*) filter (where e.id is null or e.status = 'enqueue_failed')
-          over (partition by i.group_id order by i.n) as would_be
-      from item i join account a using (group_id) left join lateral
-        -- By the account's group, so that it looks once that is locked.
-        find_submission(a.group_id, i.submission_hash, ${lately.from}::uuid, ${lately.to}::uuid) e on true
-    ), decided as materialized (
-      select *, clock_timestamp() as attempt, case
-        when group_status <> 'active' then 'group_inactive'
-        when earlier_id is not null and earlier_status <> 'enqueue_failed' then 'resubmitted'
-        when monthly_limit > 0 and would_be > monthly_limit then 'over_quota'
-        when earlier_id is not null then 'revived'
-        else 'stored' end as verdict
-      from ranked
-    ), revived as (
-      update messages m set status = 'queued', next_attempt_at = d.attempt, processed_at = null
-      from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
-      returning m.id, m.group_id, m.next_attempt_at
-    ), charged as (
-      update usage u set messages = u.messages + c.count
-      from (select group_id, count(*) from (select group_id from decided where verdict = 'stored'
-        union all select group_id from revived) new group by group_id) c
-      where u.group_id = c.group_id and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
-    ), stored as (
-      insert into messages (id, group_id, user_id, sender, subject, header_from, rfc_message_id, recipient_count, size,
-        content_hash, submission_hash, storage_ref, body, status, next_attempt_at, smtp_utf8, eight_bit, dsn_return,
-        envelope_id, client_address, helo, tls, correlation_id, traceparent, enqueued_at)
-      select id, group_id, user_id, sender, subject, header_from, rfc_message_id, jsonb_array_length(recipients), size,
-        content_hash, submission_hash, storage_ref, body, 'queued', attempt, smtp_utf8, eight_bit,
-        dsn_return, envelope_id, client_address, helo, tls, correlation_id, traceparent, clock_timestamp()
-      from decided where verdict = 'stored'
-    ), named as (
-      insert into recipients (message_id, position, group_id, address, notify, original_recipient)
-      select d.id, r.position, d.group_id, r.value ->> 'a', r.value ->> 'n', r.value ->> 'o'
-      from decided d cross join lateral jsonb_array_elements(d.recipients) with ordinality as r (value, position)
-      where d.verdict = 'stored'
-    )
-    -- A row given up while this waited is seen by the look-up alone: it is not revived, and its client comes again.
-    select d.n, d.earlier_id as id, d.monthly_limit,
-      case when d.verdict = 'revived' and r.id is null then 'missed' else d.verdict end as verdict,
-      case d.verdict when 'stored' then d.attempt when 'revived' then r.next_attempt_at
-        when 'resubmitted' then d.earlier_attempt end::text as attempt
-    from decided d left join revived r on r.id = d.earlier_id order by d.n`;
+    select n, verdict, id, monthly_limit, attempt, has_rung from store_messages(
+      ${JSON.stringify(items.map(insertable))}::jsonb, ${groups}::uuid[],
+      ${groups.map((group) => counts.get(group))}::integer[], ${hashes}::bytea[],
+      ${lately.from}::uuid, ${lately.to}::uuid, ${bells !== undefined}::boolean)`;
 }
 
 /** Which of these ids have a row, asked on a connection that is new to the question (ruling 3.3). */

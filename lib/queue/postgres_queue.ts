@@ -3,7 +3,7 @@ import type { Database } from "../postgres/database.ts";
 import { isAnswerLost } from "../postgres/faults.ts";
 import { LaneCursors } from "./lane_cursors.ts";
 import * as entries from "./postgres_entries.ts";
-import type { Doorbell, LaneHead, Lease, PushResult, Queue } from "./queue.ts";
+import type { Doorbell, LaneHead, Lease, PushResult, Queue, RowBells } from "./queue.ts";
 
 /** The queue in PostgreSQL; every process on the same database shares it. */
 export interface PostgresQueueOptions {
@@ -29,6 +29,7 @@ const countTo = 100_000;
 const maxRemembered = 10_000;
 const pollMs = 1_000;
 const faultPauseMs = 250;
+const notifyGapMs = 20;
 const scanEveryMs = 10_000;
 const scanIdleMs = 1_000;
 /** A scan may take this part of the time at most, however long one takes. */
@@ -44,6 +45,7 @@ class PostgresQueue implements Queue {
   readonly #closing = new AbortController();
   readonly #ringing = new EventTarget();
   readonly #running = new Set<Promise<unknown>>();
+  readonly rowBells: RowBells = { rang: () => this.#notify() };
   #listening: AsyncDisposable | undefined;
   #rings = 0;
   #notifying = false;
@@ -173,7 +175,7 @@ class PostgresQueue implements Queue {
     if (lanes.some(({ waited }) => !waited)) this.#notify();
   }
 
-  /** One notification at a time, and one more for all pushes meanwhile: a commit that notifies locks out others. */
+  /** One notification at a time, and one more for all that rang meanwhile: a commit that notifies locks out others. */
   #notify(): void {
     this.#notifyAgain = true;
     if (this.#notifying) return;
@@ -186,6 +188,7 @@ class PostgresQueue implements Queue {
       while (this.#notifyAgain && !this.#closing.signal.aborted) {
         this.#notifyAgain = false;
         await this.#ask(entries.notifyWaiting(this.#database.system, channel));
+        if (!this.#closing.signal.aborted) await this.#pause(notifyGapMs);
       }
     } catch {
       // Workers look each second besides; what is wrong with the database, the next push tells.

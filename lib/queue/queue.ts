@@ -26,8 +26,16 @@ export interface LaneHead {
   readonly rungAt: Date;
 }
 
+/** For a queue in the messages' own database: new doorbells ring in the transaction that stores their rows. */
+export interface RowBells {
+  /** To be told after each such transaction, so that workers who wait are woken. */
+  rang(): void;
+}
+
 /** A doorbell: carries ids only, may ring twice or never. The message row is the truth. */
 export interface Queue extends AsyncDisposable {
+  /** Absent when a doorbell can only ring after its row was stored. */
+  readonly rowBells?: RowBells;
   /** Never throws for an outage: each doorbell has its result. */
   push(bells: readonly Doorbell[], delayMs?: number): Promise<readonly PushResult[]>;
   /**

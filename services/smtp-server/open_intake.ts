@@ -93,6 +93,8 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     record: recordMessage({
       database,
       resubmissionWindowMs: smtp.resubmissionWindow,
+      ...(queue.rowBells && { bells: queue.rowBells }),
+      onRing: () => metrics.queue.enqueued.add(),
       onBatch: (size) => metrics.process.batchSize.observe({ step: "messages" }, size),
       onDoubt: (count) => log.warn("commit in doubt", { count }),
       onResubmission: (kind) => metrics.smtp.resubmissions.add({ kind }),

@@ -13,6 +13,8 @@ export interface PolicyOptions {
   /** For accounts that do not say what becomes of bare CR and LF. */
   readonly lineEndings: "refuse" | "repair";
   readonly now: () => Date;
+  /** How long an answer serves others who ask; 5 ms when not given: as if they had asked in one batch. */
+  readonly freshMs?: number;
   readonly onBatch?: (size: number) => void;
 }
 
@@ -25,15 +27,30 @@ export function readPolicies(options: PolicyOptions): (user: UserId) => Promise<
     const policies = await readSmtpPolicies(options.database.system, [...new Set(users)]);
     return users.map((user) => ({ ok: true, value: policies.get(user) }));
   }, { parallel: 2, isOutage: () => true, ...(options.onBatch && { onBatch: options.onBatch }) });
-  return async (user) => {
-    const policy = await read(user).catch((cause) => {
-      throw new Refusal("database_down", "The account cannot be looked up, please try again later", {
-        cause,
-      });
-    });
-    return policy && accountPolicy(policy, options);
+  const freshMs = options.freshMs ?? 5;
+  const recent = new Map<
+    UserId,
+    { readonly askedAt: number; readonly policy: Promise<AccountPolicy | undefined> }
+  >();
+  return (user) => {
+    const askedAt = performance.now();
+    const known = recent.get(user);
+    if (known !== undefined && askedAt - known.askedAt < freshMs) return known.policy;
+    const policy = read(user).then(
+      (found) => found && accountPolicy(found, options),
+      (cause: unknown) => {
+        throw new Refusal("database_down", "The account cannot be looked up, please try again later", {
+          cause,
+        });
+      },
+    );
+    if (recent.size >= maxRecent) recent.clear();
+    recent.set(user, { askedAt, policy });
+    return policy;
   };
 }
+/** Answers kept at a time; what is older than `freshMs` only takes room. */
+const maxRecent = 1_000;
 
 function accountPolicy(policy: SmtpPolicy, { lineEndings, now }: PolicyOptions): AccountPolicy {
   return {

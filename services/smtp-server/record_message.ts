@@ -9,6 +9,7 @@ import {
 } from "../../lib/messages/messages_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { CommitInDoubt, isOutage } from "../../lib/postgres/faults.ts";
+import type { RowBells } from "../../lib/queue/queue.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { sleepFor } from "../../lib/retry.ts";
 
@@ -27,10 +28,14 @@ export interface Recorded {
 export interface RecordOptions {
   readonly database: Database;
   readonly resubmissionWindowMs: number;
+  /** Rings for new messages in the transaction that stores them, where the queue can. */
+  readonly bells?: RowBells;
   /** How long a COMMIT without an answer is asked after (ruling 3.3). */
   readonly doubtMs?: number;
   readonly now?: () => Date;
   readonly onBatch?: (size: number) => void;
+  /** Told of each doorbell that rang with its row. */
+  readonly onRing?: () => void;
   readonly onDoubt?: (count: number) => void;
   readonly onResubmission?: (kind: "accepted" | "revived") => void;
 }
@@ -41,12 +46,15 @@ export function recordMessage(options: RecordOptions): RecordMessage {
     bytesOf: (item) => 1_000 + 200 * item.submission.recipients.length + 2 * (item.inlineBody?.length ?? 0),
     laneOf: (item) => item.submission.group,
     isOutage,
+    // A transaction costs as much as ten rows of it.
+    gapMs: 4,
     ...(options.onBatch && { onBatch: options.onBatch }),
   });
   return async (message) => {
     try {
       const verdict = await insert(message);
       if (verdict.kind === "resubmitted") options.onResubmission?.(verdict.revived ? "revived" : "accepted");
+      if (verdict.kind === "stored" && verdict.hasRung) options.onRing?.();
       return outcomeOf(verdict, message.submission.id, options.now?.() ?? new Date());
     } catch (error) {
       if (error instanceof Refusal) throw error;
@@ -70,7 +78,12 @@ async function insertOrAsk(
   options: RecordOptions,
 ): Promise<readonly ItemResult<Verdict>[]> {
   try {
-    const verdicts = await insertMessages(options.database, items, options.resubmissionWindowMs);
+    const verdicts = await insertMessages(
+      options.database,
+      items,
+      options.resubmissionWindowMs,
+      options.bells,
+    );
     return verdicts.map((value) => ({ ok: true, value }));
   } catch (error) {
     if (!(error instanceof CommitInDoubt)) throw error;
@@ -106,7 +119,7 @@ function outcomeOf(verdict: Verdict, id: MessageId, now: Date): Recorded {
     case "found":
       return { id, needsBell: true };
     case "stored":
-      return { id, needsBell: true, attempt: verdict.attempt };
+      return { id, needsBell: !verdict.hasRung, attempt: verdict.attempt };
     case "resubmitted":
       if (verdict.attempt === undefined) return { id: verdict.id, needsBell: false };
       return { id: verdict.id, needsBell: true, attempt: verdict.attempt };

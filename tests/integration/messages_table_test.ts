@@ -255,6 +255,47 @@ Deno.test("insertMessages() stores once what several processes store at the same
   });
 });
 
+Deno.test("insertMessages() stores twins of one batch once, and answers both with one id", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
+    const other = submissionOf(account, { headers: { messageId: "<2@example.com>" } });
+    const items = [first, { ...first, id: newId<MessageId>() }, other].map(withHash);
+    const [stored, twin, last] = await insertMessages(intake, items, hour);
+    assert.ok(stored?.kind === "stored" && last?.kind === "stored");
+    assert.deepEqual(twin, { kind: "resubmitted", id: first.id, revived: false, attempt: stored.attempt });
+    const ids = (await look(ownerUrl, "select id from messages order by id")).map((row) => row["id"]);
+    assert.deepEqual(ids, [first.id, other.id].sort());
+    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 2);
+  });
+});
+
+Deno.test("insertMessages() rings with the rows it stores, for those alone, and tells the queue once", async () => {
+  await withIntake(async (intake, ownerUrl) => {
+    const account = await makeAccount(ownerUrl);
+    const [first, second] = [1, 2].map((n) =>
+      submissionOf(account, { headers: { messageId: `<${n}@example.com>` } })
+    );
+    assert.ok(first && second);
+    let told = 0;
+    const bells = { rang: () => void told++ };
+    const verdicts = await insertMessages(intake, [first, second].map(withHash), hour, bells);
+    assert.deepEqual(verdicts.map((verdict) => verdict.kind === "stored" && verdict.hasRung), [true, true]);
+    assert.equal(told, 1);
+    const entries = "select group_id, message from queue_entries order by id";
+    const rung = [first, second].map(({ id }) => ({ group_id: account.group, message: id }));
+    assert.deepEqual(await look(ownerUrl, entries), rung);
+    const third = submissionOf(account);
+    const mixed = [withHash({ ...first, id: newId<MessageId>() }), withHash(third)];
+    const [again, stored] = await insertMessages(intake, mixed, hour, bells);
+    // A batch with a resubmission leaves the ringing to its callers.
+    assert.ok(again?.kind === "resubmitted" && again.attempt !== undefined);
+    assert.ok(stored?.kind === "stored" && !stored.hasRung);
+    assert.equal(told, 1);
+    assert.deepEqual(await look(ownerUrl, entries), rung);
+  });
+});
+
 Deno.test("an inline body is stored byte for byte", async () => {
   await withIntake(async (intake, ownerUrl) => {
     const account = await makeAccount(ownerUrl);
