@@ -18,6 +18,10 @@ const audienceOf = (tenant: string) => `https://login.microsoftonline.com/${tena
 export class FakeLogin {
   /** Tokens given so far. */
   given = 0;
+  /** What every request for a token gets in place of one. */
+  refusal: HttpReply | undefined;
+  /** Each token is refused the first time it is shown. */
+  revokeOnUse = false;
   /** Seconds a token is said to be good for. */
   lifeSeconds = 3599;
   readonly #app: RegisteredApp;
@@ -32,6 +36,7 @@ export class FakeLogin {
 
   isGood(authorization: string | undefined): boolean {
     const token = /^Bearer (\S+)$/.exec(authorization ?? "")?.[1];
+    if (this.revokeOnUse) this.#good.clear();
     return token !== undefined && this.#good.has(token);
   }
 
@@ -41,6 +46,7 @@ export class FakeLogin {
   }
 
   answer(request: SeenRequest, tenant: string): HttpReply {
+    if (this.refusal !== undefined) return this.refusal;
     if (tenant !== this.#app.tenant) return denied(400, "invalid_request", "AADSTS90002: Tenant not found");
     if (request.headers.get("content-type") !== "application/x-www-form-urlencoded") {
       return denied(400, "invalid_request", "AADSTS900144: The request body must be a form");
