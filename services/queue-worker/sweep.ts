@@ -132,10 +132,8 @@ export class Sweeper implements AsyncDisposable {
     const epoch = await queue.epoch() ?? await queue.beginEpoch(crypto.randomUUID());
     const recorded = await readEpoch(database.system);
     if (epoch === recorded) return;
-    log.warn("queue lost its contents", {
-      epoch,
-      reason: recorded === undefined ? "first start" : "new epoch",
-    });
+    if (recorded === undefined) log.info("queue used for the first time", { epoch });
+    else log.warn("queue lost its contents", { epoch });
     const fromMs = Date.now();
     const count = await ringAll({
       sql: database.system,

@@ -226,3 +226,17 @@ Deno.test("ringAll() rings in order of the time due, each at its time", async ()
   assert.deepEqual(rung.map(({ message }) => message), ids.slice(0, 2));
   assert.equal((await room.queue.depth()).delayed, 1);
 });
+
+Deno.test("Sweeper warns of a queue that lost its contents, and not of one that is used for the first time", async () => {
+  await using room = await DeliveryRoom.open();
+  const told = () =>
+    room.log.lines.filter(({ sentence }) => /^queue (lost|used)/.test(sentence)).map(({ level, sentence }) =>
+      `${level} ${sentence}`
+    );
+  await using _sweeper = sweeper(room);
+  await settled(room);
+  assert.deepEqual(told(), ["info queue used for the first time"]);
+  await room.owner.run("delete from queue_epoch");
+  while (told().length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(told().slice(1), ["warn queue lost its contents"]);
+});
