@@ -10,6 +10,7 @@ export type Service =
   | "api-server"
   | "migrate"
   | "seed"
+  | "admin"
   | "seal"
   | "dev"
   | "test-client";
