@@ -10,7 +10,7 @@ import type { CallReport, RecipientOutcome } from "./outcome.ts";
 
 const settings = z.strictObject({
   ...accountSettings,
-  endpoint: httpEndpoint,
+  endpoint: httpEndpoint.describe("Has no effect: nothing is called"),
   folder: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).default("mail")
     .describe("Folder for the files, below `esp.file_folder`"),
 });

@@ -8,7 +8,7 @@ import type { CallReport, EspAnswer, Fault, RecipientOutcome } from "./outcome.t
 
 const settings = z.strictObject({
   ...accountSettings,
-  endpoint: httpEndpoint,
+  endpoint: httpEndpoint.describe("Has no effect: nothing is called"),
   recipients: z.int().min(1).max(1000).default(1000).describe("Recipients of one call"),
   bytes: z.int().min(1).max(150 * 1024 * 1024).default(150 * 1024 * 1024)
     .describe("Size of the largest message in bytes"),

@@ -5,7 +5,10 @@ import { accountSecrets, accountSettings, httpEndpoint } from "./account_setting
 import type { AccountCheck, Esp, EspIo, EspKind, Parcel } from "./esp.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
 
-const settings = z.strictObject({ ...accountSettings, endpoint: httpEndpoint });
+const settings = z.strictObject({
+  ...accountSettings,
+  endpoint: httpEndpoint.describe("Has no effect: nothing is called"),
+});
 
 /** The settings of `stdout`: those that every kind has, none of them counts here. */
 export type StdoutSettings = z.output<typeof settings>;

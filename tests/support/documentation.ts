@@ -1,14 +1,21 @@
 import { exampleConfig, settingsTable } from "../../lib/config/document.ts";
+import { espKinds } from "../../lib/esp/catalog.ts";
+import { accountSettingsTable, kindSettingsTable } from "../../lib/esp/document.ts";
+import { simulatedOutcomes } from "../../lib/esp/simulator.ts";
 import { metricsTable } from "../../lib/telemetry/metrics_declared.ts";
 import { refusalReplies, type Reply } from "../../services/smtp-server/replies.ts";
 
 /** What is written from the code: between two marks of a page, or a whole file. */
 export const generated: Readonly<Record<string, (text: string) => string>> = {
   "README.md": (text) =>
-    [["settings", settingsTable()], ["replies", repliesTable()], ["metrics", metricsTable()]].reduce(
-      (page, [name = "", table = ""]) => fill(page, name, table),
-      text,
-    ),
+    [
+      ["settings", settingsTable()],
+      ["replies", repliesTable()],
+      ["metrics", metricsTable()],
+      ["provider settings", accountSettingsTable()],
+      ["simulator outcomes", simulatorTable()],
+      ...espKinds.map((kind) => [`provider ${kind.name}`, kindSettingsTable(kind)]),
+    ].reduce((page, [name = "", table = ""]) => fill(page, name, table), text),
   "services/operations/config.yaml": () => exampleConfig(),
 };
 
@@ -18,6 +25,11 @@ function fill(page: string, name: string, table: string): string {
   const to = page.indexOf("<!-- end -->", from);
   if (from < 0 || to < 0) throw new Error(`Cannot write the table of ${name}: the page has no marks for it`);
   return `${page.slice(0, from)}${start}\n${table}\n${page.slice(to)}`;
+}
+
+function simulatorTable(): string {
+  const rows = Object.entries(simulatedOutcomes).map(([name, { help }]) => `| \`${name}@\` | ${help} |`);
+  return ["| Recipient | What becomes of it |", "|---|---|", ...rows, ""].join("\n");
 }
 
 function repliesTable(): string {
