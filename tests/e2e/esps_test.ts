@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { sendOnce } from "../../lib/smtp/client.ts";
 import type { RecipientId } from "../../lib/ids.ts";
 import { until } from "../../services/dev/processes.ts";
+import { FakeGraph } from "../support/fake_graph.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
 import { FakeSes } from "../support/fake_ses.ts";
+import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
 /** What a service was given, in the words of all services. */
@@ -39,6 +41,15 @@ const services: Readonly<Record<string, () => Promise<Service>>> = {
     return {
       config: { endpoint: fake.http.origin, domain: fake.domain, "api_key": fake.key },
       taken: () => fake.mails.map(({ to, mime }) => ({ to, text: mime.toString() })),
+      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
+    };
+  },
+  async msgraph() {
+    const fake = await FakeGraph.open(app);
+    fake.senders.add("me@example.com");
+    return {
+      config: graphSettingsOf(fake),
+      taken: () => fake.sent.map(({ recipients, visible }) => ({ to: recipients, text: visible.toString() })),
       [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
     };
   },

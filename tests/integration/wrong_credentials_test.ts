@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { newKeyText, parseKeys } from "../../lib/secrets/seal.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
+import { FakeGraph } from "../support/fake_graph.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
 import { FakeSes } from "../support/fake_ses.ts";
+import { app, graphSettingsOf } from "../support/graph_app.ts";
 
 /** A strict service, settings that it refuses, and the way to repair the account there. */
 interface RefusingService extends AsyncDisposable {
@@ -34,6 +36,20 @@ const services: Readonly<Record<string, () => Promise<RefusingService>>> = {
       requests: () => fake.http.requests.length,
       delivered: () => fake.mails.length,
       repair: () => fake.keys.set("AKIDLATER", { secret: "the/key" }),
+      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
+    };
+  },
+  async msgraph() {
+    const fake = await FakeGraph.open(app);
+    fake.senders.add("sender@example.com");
+    const { client_secret: right, ...settings } = graphSettingsOf(fake) as Record<string, unknown>;
+    const secrets: Record<string, unknown> = { "client_secret": "the-wrong-key" };
+    return {
+      settings,
+      secrets,
+      requests: () => fake.http.requests.length,
+      delivered: () => fake.sent.length,
+      repair: () => secrets["client_secret"] = right,
       [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
     };
   },
