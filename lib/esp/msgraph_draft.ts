@@ -31,8 +31,8 @@ export async function sendByDraft(
   message: Outgoing,
   signal: AbortSignal,
 ): Promise<GraphResult> {
-  const { rest, parts } = detachParts(await message.bytes(), wantedRest, mostAttachments);
-  const apart = rest.length > largestRest ? detachText(rest) : undefined;
+  const { rest, parts } = await detachParts(await message.bytes(), wantedRest, mostAttachments);
+  const apart = rest.length > largestRest ? await detachText(rest) : undefined;
   const body = apart === undefined ? undefined : bodyUpdate(apart);
   const skeleton = apart?.rest ?? rest;
   if (skeleton.length > largestRest || (body !== undefined && body.length > largestBody)) {

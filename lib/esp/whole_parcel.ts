@@ -1,5 +1,6 @@
 import type { Recipient } from "../messages/message.ts";
 import { HeaderTooLong } from "../mime/outgoing.ts";
+import { TooManyParts } from "../mime/parts.ts";
 import { AddressNotAllowed } from "../network/guard.ts";
 import type { EspIo, Parcel } from "./esp.ts";
 import { callHttp } from "./http.ts";
@@ -21,6 +22,9 @@ export function outcomeOfUnreadable(error: unknown, signal: AbortSignal): Recipi
   const detail = (error instanceof Error ? error.message : String(error)).slice(0, 500);
   if (error instanceof HeaderTooLong) {
     return { kind: "refused", fault: { blame: "message", code: "header_too_long", detail } };
+  }
+  if (error instanceof TooManyParts) {
+    return { kind: "refused", fault: { blame: "message", code: "too_many_parts", detail } };
   }
   // Nobody beyond us is to blame: no breaker trips, no other provider is tried.
   const code = signal.aborted ? "aborted" : "body_unreadable";

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
-import { endOfHeader } from "./headers.ts";
-import { childrenOf, decodeContent, readFields } from "./part_structure.ts";
-import type { Child, PartFields } from "./part_structure.ts";
+import { fieldName } from "./header_edits.ts";
+import { type MimePart, splitParts } from "./parts.ts";
+import { decodedPieces } from "./transfer_encoding.ts";
 
 /** A part that was taken out of a message. */
 export interface DetachedPart {
@@ -23,18 +23,14 @@ export interface SplitMessage {
   readonly parts: readonly DetachedPart[];
 }
 
-const deepest = 20;
-const mostParts = 10_000;
-const longestHeader = 64 * 1024;
-
 /**
  * Takes attachments and images out of a message, the largest first, until `target` bytes or less are left of it, none
- * can be taken or `most` were. Texts, and what a signature covers, stay.
+ * can be taken or `most` were. Texts, and what a signature covers, stay. Throws `TooManyParts`.
  */
-export function detachParts(message: Uint8Array, target: number, most: number): SplitMessage {
+export async function detachParts(message: Uint8Array, target: number, most: number): Promise<SplitMessage> {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
   const found: Candidate[] = [];
-  collect(bytes, { from: 0, to: bytes.length, depth: 0 }, found);
+  collect(bytes, await splitParts(message), found);
   const taken = new Set<Candidate>();
   let length = bytes.length;
   for (const candidate of found.toSorted((a, b) => sizeOf(b) - sizeOf(a))) {
@@ -43,71 +39,56 @@ export function detachParts(message: Uint8Array, target: number, most: number): 
     length -= sizeOf(candidate);
   }
   const cuts = found.filter((candidate) => taken.has(candidate));
-  return { rest: cuts.length === 0 ? message : without(bytes, cuts), parts: cuts.map(partOf(bytes)) };
+  return { rest: cuts.length === 0 ? message : without(bytes, cuts), parts: cuts.map(detachedPart) };
 }
 
 /** A part that can be taken out: from its delimiter line to the next. */
 interface Candidate {
   readonly from: number;
   readonly to: number;
-  /** Where its content lies. */
-  readonly content: number;
-  readonly end: number;
-  readonly fields: PartFields;
+  readonly part: MimePart;
   readonly parent: Parent;
 }
 
 interface Parent {
-  readonly kind: "mixed" | "related";
+  readonly kind: string;
   children: number;
 }
 
-interface Range {
-  readonly from: number;
-  readonly to: number;
-  readonly depth: number;
-}
-
-/** Gathers what can be taken out of the part that lies here. */
-function collect(bytes: Buffer, { from, to, depth }: Range, found: Candidate[]): void {
-  const part = bytes.subarray(from, to);
-  const end = endOfHeader(part);
-  if (end < 0 || end > longestHeader || depth > deepest) return;
-  const { type } = readFields(part.subarray(0, end));
-  const kind = /^multipart\/(mixed|related|alternative)$/.exec(type.value)?.[1];
-  const boundary = type.parameters.get("boundary");
-  if (kind === undefined || !boundary) return;
-  const parent: Parent | undefined = kind === "mixed" || kind === "related"
-    ? { kind, children: 0 }
-    : undefined;
-  for (const [index, child] of childrenOf(bytes, from + end, to, boundary).entries()) {
-    if (found.length >= mostParts) return;
-    if (parent !== undefined) parent.children++;
-    // The first part of related ones is what the others belong to.
-    const candidate = parent === undefined || (parent.kind === "related" && index === 0)
-      ? undefined
-      : candidateOf(bytes, child, parent);
+/** Gathers what can be taken out of a part, in the order of the message. */
+function collect(bytes: Buffer, part: MimePart, found: Candidate[]): void {
+  const kind = /^multipart\/(mixed|related|alternative)$/.exec(part.type)?.[1];
+  if (kind === undefined) return;
+  const parent = { kind, children: part.children.length };
+  for (const [index, child] of part.children.entries()) {
+    // Other forms of a text are no files, and the first of related parts is what the others belong to.
+    const isText = kind === "alternative" || (kind === "related" && index === 0);
+    const candidate = isText || !isFile(child) ? undefined : candidateOf(bytes, child, parent);
     if (candidate !== undefined) found.push(candidate);
-    else collect(bytes, { from: child.header, to: child.end, depth: depth + 1 }, found);
+    else collect(bytes, child, found);
   }
 }
 
-function candidateOf(bytes: Buffer, child: Child, parent: Parent): Candidate | undefined {
-  const part = bytes.subarray(child.header, child.end);
-  const length = endOfHeader(part);
-  if (length < 0 || length > longestHeader) return undefined;
-  const fields = readFields(part.subarray(0, length));
-  const isFile = fields.disposition.value === "attachment" || fields.disposition.parameters.has("filename") ||
-    fields.type.parameters.has("name") || !fields.type.value.startsWith("text/");
-  if (!isFile || !fields.isReadable || fields.type.value.startsWith("multipart/")) return undefined;
-  return {
-    from: child.from,
-    to: child.next,
-    content: child.header + length,
-    end: Math.max(child.end, child.header + length),
-    fields,
-    parent,
-  };
+function isFile({ type, parameters, disposition, dispositionParameters, encoding }: MimePart): boolean {
+  if (type.startsWith("multipart/") || !isEncodingKnown(encoding)) return false;
+  return disposition === "attachment" || dispositionParameters.has("filename") || parameters.has("name") ||
+    !type.startsWith("text/");
+}
+
+/** Whether it is an encoding that there is (RFC 2045 section 6). */
+export function isEncodingKnown(encoding: string): boolean {
+  return ["", "7bit", "8bit", "binary", "base64", "quoted-printable"].includes(encoding);
+}
+
+/** Undefined where no delimiter follows: of a message that was cut off nothing is taken. */
+function candidateOf(bytes: Buffer, part: MimePart, parent: Parent): Candidate | undefined {
+  const content = part.body.byteOffset - bytes.byteOffset;
+  const header = content - part.fields.reduce((sum, { length }) => sum + length, 0);
+  const end = content + part.body.length;
+  const breakLength = bytes[end] === 13 && bytes[end + 1] === 10 ? 2 : bytes[end] === 10 ? 1 : 0;
+  const to = end + breakLength;
+  if (header < 2 || bytes.toString("latin1", to, to + 2) !== "--") return undefined;
+  return { from: bytes.lastIndexOf(10, header - 2) + 1, to, part, parent };
 }
 
 function sizeOf({ from, to }: Candidate): number {
@@ -121,7 +102,7 @@ function without(bytes: Buffer, cuts: readonly Candidate[]): Uint8Array {
   for (const { from, to, parent } of cuts) {
     kept.push(bytes.subarray(at, from));
     if (--parent.children === 0) {
-      const delimiterEnd = bytes.indexOf("\r\n", from) + 2;
+      const delimiterEnd = bytes.indexOf(10, from) + 1;
       kept.push(bytes.subarray(from, delimiterEnd), Buffer.from("Content-Type: text/plain\r\n\r\n\r\n"));
     }
     at = to;
@@ -130,27 +111,29 @@ function without(bytes: Buffer, cuts: readonly Candidate[]): Uint8Array {
   return Buffer.concat(kept);
 }
 
-function partOf(bytes: Buffer): (candidate: Candidate, index: number) => DetachedPart {
-  return ({ content, end, fields, parent }, index) => {
-    const { type, disposition, encoding, contentId } = fields;
-    const charset = type.value.startsWith("text/") ? type.parameters.get("charset") : undefined;
-    const isPlain = charset !== undefined && /^[\w.:+-]{1,40}$/.test(charset);
-    return {
-      name: nameOf(fields, index),
-      contentType: `${/^[\w.+-]+\/[\w.+-]+$/.test(type.value) ? type.value : "application/octet-stream"}${
-        isPlain ? `; charset=${charset}` : ""
-      }`,
-      ...(contentId === "" ? {} : { contentId }),
-      isInline: contentId !== "" && (disposition.value === "inline" || parent.kind === "related"),
-      content: () => decodeContent(bytes.subarray(content, end), encoding),
-    };
+function detachedPart({ part, parent }: Candidate, index: number): DetachedPart {
+  const { type, parameters, disposition, encoding, body } = part;
+  const charset = type.startsWith("text/") ? parameters.get("charset") : undefined;
+  const isPlain = charset !== undefined && /^[\w.:+-]{1,40}$/.test(charset);
+  const contentId = contentIdOf(part);
+  return {
+    name: nameOf(part, index),
+    contentType: isPlain ? `${type}; charset=${charset}` : type,
+    ...(contentId === undefined ? {} : { contentId }),
+    isInline: contentId !== undefined && (disposition === "inline" || parent.kind === "related"),
+    content: () => Buffer.concat([...decodedPieces(body, encoding)]),
   };
 }
 
-function nameOf({ type, disposition }: PartFields, index: number): string {
-  const given = disposition.parameters.get("filename") ?? type.parameters.get("name") ?? "";
+function contentIdOf({ fields }: MimePart): string | undefined {
+  const field = fields.find((candidate) => fieldName(candidate) === "content-id");
+  return /<([^<>\s]{1,500})>/.exec(field ?? "")?.[1];
+}
+
+function nameOf({ type, parameters, dispositionParameters }: MimePart, index: number): string {
+  const given = dispositionParameters.get("filename") ?? parameters.get("name") ?? "";
   const last = given.replace(/[\p{Cc}\p{Cf}]+/gu, "").split(/[/\\]/).at(-1)?.trim().slice(0, 255)
     .toWellFormed();
   if (last) return last;
-  return type.value === "message/rfc822" ? `message-${index + 1}.eml` : `attachment-${index + 1}`;
+  return type === "message/rfc822" ? `message-${index + 1}.eml` : `attachment-${index + 1}`;
 }

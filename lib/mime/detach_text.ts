@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
-import { endOfHeader } from "./headers.ts";
-import { childrenOf, decodeContent, readFields } from "./part_structure.ts";
-import type { PartFields } from "./part_structure.ts";
+import { decodedText } from "./charset.ts";
+import { isEncodingKnown } from "./detach_parts.ts";
+import { splitParts } from "./parts.ts";
+import { decodedPieces } from "./transfer_encoding.ts";
 
 /** A message whose text was taken out, and that text. */
 export interface MessageWithoutText {
@@ -11,51 +12,25 @@ export interface MessageWithoutText {
   readonly text: string;
 }
 
-const deepest = 20;
-
-/** Takes out the one text of a message that has it in a single form; undefined when it has several or none. */
-export function detachText(message: Uint8Array): MessageWithoutText | undefined {
-  const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
-  let from = 0;
-  let to = bytes.length;
-  for (let depth = 0; depth < deepest; depth++) {
-    const length = endOfHeader(bytes.subarray(from, to));
-    if (length < 0) return undefined;
-    const fields = readFields(bytes.subarray(from, from + length));
-    const { type } = fields;
-    if (/^text\/(plain|html)$/.test(type.value)) return withoutText(bytes, from + length, to, fields);
-    const boundary = type.parameters.get("boundary");
-    if (!/^multipart\/(mixed|related)$/.test(type.value) || !boundary) return undefined;
-    const [first] = childrenOf(bytes, from + length, to, boundary);
+/**
+ * Takes out the one text of a message that has it in a single form; undefined when it has several or none. Throws
+ * `TooManyParts`.
+ */
+export async function detachText(message: Uint8Array): Promise<MessageWithoutText | undefined> {
+  let part = await splitParts(message);
+  while (/^multipart\/(mixed|related)$/.test(part.type)) {
+    const [first] = part.children;
     if (first === undefined) return undefined;
-    from = first.header;
-    to = first.end;
+    part = first;
   }
-  return undefined;
-}
-
-function withoutText(
-  bytes: Buffer,
-  from: number,
-  to: number,
-  fields: PartFields,
-): MessageWithoutText | undefined {
-  const { type, disposition, encoding, isReadable } = fields;
-  if (!isReadable || disposition.value === "attachment") return undefined;
-  const content = decodeContent(bytes.subarray(from, to), encoding);
+  const { type, body, encoding, disposition, parameters } = part;
+  if (!/^text\/(plain|html)$/.test(type) || disposition === "attachment" || !isEncodingKnown(encoding)) {
+    return undefined;
+  }
+  const from = body.byteOffset - message.byteOffset;
   return {
-    rest: Buffer.concat([bytes.subarray(0, from), bytes.subarray(to)]),
-    format: type.value === "text/html" ? "html" : "text",
-    text: decoderFor(type.parameters.get("charset")).decode(content),
+    rest: Buffer.concat([message.subarray(0, from), message.subarray(from + body.length)]),
+    format: type === "text/html" ? "html" : "text",
+    text: [...decodedText(decodedPieces(body, encoding), parameters.get("charset"))].join(""),
   };
-}
-
-function decoderFor(charset: string | undefined): TextDecoder {
-  try {
-    return new TextDecoder(charset ?? "utf-8");
-  } catch (error) {
-    // A charset nobody knows.
-    if (!(error instanceof RangeError)) throw error;
-    return new TextDecoder("windows-1252");
-  }
 }
