@@ -14,6 +14,11 @@ export type CallId = Id<"call">;
 /** A recipient's position in its message's envelope, from 1. */
 export type RecipientId = number & { readonly [brand]: "recipient" };
 
+/** Below every id; where a list that goes up begins. */
+export const firstId = "00000000-0000-0000-0000-000000000000";
+/** Above every id; where a list that goes down begins, so that first and later pages are one statement by index. */
+export const lastId = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
 /** A new time-ordered id (UUIDv7, RFC 9562 section 5.7); ids of one process are strictly increasing. */
 export function newId<Kind extends Id<string>>(): Kind {
   const now = Math.max(Date.now(), lastMs);

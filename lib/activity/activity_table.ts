@@ -1,4 +1,4 @@
-import type { GroupId, UserId } from "../ids.ts";
+import { firstId, firstIdAt, type GroupId, lastId, type UserId } from "../ids.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 
 /** One change, as it is told for ever: who did what to what, where from. */
@@ -56,24 +56,36 @@ export interface ActivityFilter {
   readonly until?: Date | undefined;
 }
 
-/** A page of a group's activities, newest first. */
+/** A page of a group's activities, or for operators of all, newest first. */
 export async function listActivity(
   sql: GroupSql | SystemSql,
-  group: GroupId,
+  group: GroupId | undefined,
   filter: ActivityFilter,
   page: { readonly after?: string; readonly limit: number; readonly offset?: number },
 ): Promise<readonly ActivityEntry[]> {
-  const { action = null, resourceType = null, resourceId = null, actor = null } = filter;
-  return await sql<ActivityEntry>`
+  const { action = null, resourceType = null, resourceId = null, actor = null, since, until } = filter;
+  const from = since === undefined ? firstId : firstIdAt(since.getTime());
+  const end = until === undefined ? lastId : firstIdAt(until.getTime());
+  const before = page.after === undefined || page.after > end ? end : page.after;
+  if (group === undefined) {
+    return await (sql as Sql)<ActivityEntry>`
+      select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
+        host(ip_address) as ip_address, correlation_id, created_at
+      from activity_logs
+      where id < ${before} and id >= ${from} and (action = ${action} or ${action}::text is null)
+        and (resource_type = ${resourceType} or ${resourceType}::text is null)
+        and (resource_id = ${resourceId} or ${resourceId}::uuid is null)
+        and (actor_id = ${actor} or ${actor}::uuid is null)
+      order by id desc limit ${page.limit} offset ${page.offset ?? 0}`;
+  }
+  return await (sql as Sql)<ActivityEntry>`
     select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
       host(ip_address) as ip_address, correlation_id, created_at
     from activity_logs
-    where group_id = ${group} and (id < ${page.after ?? null} or ${page.after ?? null}::uuid is null)
+    where group_id = ${group} and id < ${before} and id >= ${from}
       and (action = ${action} or ${action}::text is null)
       and (resource_type = ${resourceType} or ${resourceType}::text is null)
       and (resource_id = ${resourceId} or ${resourceId}::uuid is null)
       and (actor_id = ${actor} or ${actor}::uuid is null)
-      and (id >= first_uuid_at(${filter.since ?? null}) or ${filter.since ?? null}::timestamptz is null)
-      and (id < first_uuid_at(${filter.until ?? null}) or ${filter.until ?? null}::timestamptz is null)
     order by id desc limit ${page.limit} offset ${page.offset ?? 0}`;
 }

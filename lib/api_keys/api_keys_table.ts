@@ -1,4 +1,4 @@
-import type { GroupId, UserId } from "../ids.ts";
+import { type GroupId, lastId, type UserId } from "../ids.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 
 /** A key as a request needs it. */
@@ -53,7 +53,7 @@ export async function listApiKeys(
   return await sql<ApiKeyEntry>`
     select id, user_id, name, prefix, scopes, expires_at, revoked_at, last_used_at, created_at from api_keys
     where group_id = ${group} and user_id = ${user}
-      and (id < ${page.after ?? null} or ${page.after ?? null}::uuid is null)
+      and id < ${page.after ?? lastId}
     order by id desc limit ${page.limit}`;
 }
 

@@ -1,4 +1,4 @@
-import type { GroupId } from "../ids.ts";
+import { type GroupId, lastId } from "../ids.ts";
 import { violatedConstraint } from "../postgres/faults.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 import { Refusal } from "../refusal.ts";
@@ -24,7 +24,7 @@ export async function listGroups(
       g.allowed_ips::text[] as allowed_ips, g.created_at, g.updated_at, coalesce(u.messages, 0) as monthly_sent
     from groups g left join usage u on u.group_id = g.id
       and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
-    where g.id < ${page.after ?? null} or ${page.after ?? null}::uuid is null
+    where g.id < ${page.after ?? lastId}
     order by g.id desc limit ${page.limit}`;
 }
 

@@ -1,4 +1,4 @@
-import type { GroupId, UserId } from "../ids.ts";
+import { firstId, type GroupId, type UserId } from "../ids.ts";
 import { violatedConstraint } from "../postgres/faults.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 import { Refusal } from "../refusal.ts";
@@ -23,7 +23,7 @@ export async function listMembers(
 ): Promise<readonly MemberEntry[]> {
   return await (sql as Sql)<MemberEntry>`
     select id, group_id, user_id, account_type, role, created_at from group_members
-    where group_id = ${group} and (id > ${page.after ?? null} or ${page.after ?? null}::uuid is null)
+    where group_id = ${group} and id > ${page.after ?? firstId}
     order by id limit ${page.limit}`;
 }
 

@@ -1,5 +1,5 @@
 import type { Role } from "../groups/group.ts";
-import type { GroupId, UserId } from "../ids.ts";
+import { type GroupId, lastId, type UserId } from "../ids.ts";
 import type { GroupSql, SystemSql } from "../postgres/sql.ts";
 
 /** A session to be opened; one session is one family of refresh tokens. */
@@ -83,7 +83,7 @@ export async function listSessions(
   return await sql<SessionEntry>`
     select id, user_id, host(ip_address) as ip_address, user_agent, created_at, refreshed_at, expires_at from sessions
     where group_id = ${group} and (user_id = ${user ?? null} or ${user ?? null}::uuid is null)
-      and (id < ${page.after ?? null} or ${page.after ?? null}::uuid is null) and expires_at > now()
+      and id < ${page.after ?? lastId} and expires_at > now()
     order by id desc limit ${page.limit}`;
 }
 

@@ -1,5 +1,5 @@
 import type { Role } from "../groups/group.ts";
-import type { GroupId, UserId } from "../ids.ts";
+import { type GroupId, lastId, type UserId } from "../ids.ts";
 import { violatedConstraint } from "../postgres/faults.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 import { Refusal } from "../refusal.ts";
@@ -19,12 +19,18 @@ export async function listUsers(
   group: GroupId | undefined,
   page: { readonly after?: string; readonly limit: number },
 ): Promise<readonly UserEntry[]> {
+  const before = page.after ?? lastId;
+  if (group === undefined) {
+    return await (sql as Sql)<UserEntry>`
+      select id, email, username, account_type, status, allowed_domains, last_login, created_at, updated_at
+      from users where status <> 'deleted' and id < ${before} order by id desc limit ${page.limit}`;
+  }
   return await (sql as Sql)<UserEntry>`
-    select id, email, username, account_type, status, allowed_domains, last_login, created_at, updated_at from users u
-    where status <> 'deleted' and (id < ${page.after ?? null} or ${page.after ?? null}::uuid is null)
-      and (${group ?? null}::uuid is null or exists (
-        select from group_members m where m.user_id = u.id and m.group_id = ${group ?? null}))
-    order by id desc limit ${page.limit}`;
+    select u.id, u.email, u.username, u.account_type, u.status, u.allowed_domains, u.last_login, u.created_at,
+      u.updated_at
+    from group_members m join users u on u.id = m.user_id
+    where m.group_id = ${group} and m.user_id < ${before} and u.status <> 'deleted'
+    order by m.user_id desc limit ${page.limit}`;
 }
 
 /** One user: of a group, or for operators of any. */

@@ -180,6 +180,12 @@ export const coreCases: Readonly<Record<string, AccessCase>> = {
     answers: [200],
     foreign: [404],
   },
+  "GET /api/v1/activity": {
+    allowed: who.system,
+    make: () => ({ path: `${base}/activity?limit=2` }),
+    answers: [200],
+    foreign: [403],
+  },
   "POST /api/v1/users": {
     allowed: who.admins,
     make: ({ alpha }) => ({

@@ -34,6 +34,7 @@ export const permissions = {
   "sessions:read": { grades: readers },
   "sessions:write": { grades: readers },
   "activity:read": { grades: readers, scope: true },
+  "activity:list": { grades: [...operators, "system_member"] },
   // sending
   "providers:read": { grades: readers },
   "providers:write": { grades: admins },

@@ -1,11 +1,16 @@
 import { z } from "@hono/zod-openapi";
-import { type ActivityEntry, listActivity } from "../../../lib/activity/activity_table.ts";
-import { groupOfPath } from "../access/principal.ts";
+import {
+  type ActivityEntry,
+  type ActivityFilter,
+  listActivity,
+} from "../../../lib/activity/activity_table.ts";
+import { groupOfPath, isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Parts, withRights } from "../parts.ts";
+import { asOperator, type Parts, withRights } from "../parts.ts";
 import { dateOf, idOf, linkNext, moment, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 import { getGroup } from "./groups.ts";
 
+const tag = "activity";
 const entryShape = z.object({
   id: z.string(),
   "group_id": z.string().nullable(),
@@ -39,39 +44,72 @@ const query = page.extend({
   until: moment.optional(),
 });
 
-/** What was done in a group, by whom, from where. */
+/** What was done, by whom, from where: in a group, and for the operator's group everywhere. */
 export function activityOperations(parts: Parts): readonly Operation[] {
   return [
     operation({
       action: "activity:read",
       method: "get",
       path: "/api/v1/groups/{id}/activity",
-      tag: "activity",
-      summary: "List activities, newest first",
+      tag,
+      summary: "List activities of a group, newest first",
       params: z.object({ id: idOf("group") }),
       query,
       answer: { status: 200, schema: z.array(entryShape) },
       handle: async ({ params, query, ...request }) => {
         const group = groupOfPath(request.principal, params.id);
-        const wanted = pageOf("activity", query);
-        const filter = {
-          action: query.action,
-          resourceType: query.resource_type,
-          resourceId: query.resource_id,
-          actor: query.actor_id,
-          since: dateOf(query.since),
-          until: dateOf(query.until),
-        };
         const found = await withRights(parts, request, async (sql) => {
           await getGroup(sql, group);
-          const offset = query.offset === undefined ? {} : { offset: query.offset };
-          return await listActivity(sql, group, filter, { ...wanted, ...offset });
+          return await listActivity(sql, group, filterOf(query), windowOf(query));
         }, group);
-        linkNext(request, nextCursor("activity", found, wanted.limit));
+        linkNext(request, nextCursor("activity", found, windowOf(query).limit));
         return found.map(entryOf);
       },
     }),
+    operation({
+      action: "activity:list",
+      method: "get",
+      path: "/api/v1/activity",
+      tag,
+      summary: "List activities of all groups and of none, newest first",
+      query: query.omit({ offset: true }),
+      answer: {
+        status: 200,
+        schema: z.object({ items: z.array(entryShape), "next_cursor": z.string().nullable() }),
+      },
+      handle: async ({ query, ...asking }) => {
+        const wanted = windowOf(query);
+        const { principal } = asking;
+        const group = isOperator(principal) && principal.named ? principal.group : undefined;
+        const found = await asOperator(
+          parts,
+          asking,
+          (sql) => listActivity(sql, group, filterOf(query), wanted),
+        );
+        return {
+          items: found.map(entryOf),
+          "next_cursor": nextCursor("activity", found, wanted.limit) ?? null,
+        };
+      },
+    }),
   ];
+}
+
+type Wanted = Omit<z.output<typeof query>, "offset"> & { readonly offset?: number | undefined };
+
+function filterOf(wanted: Wanted): ActivityFilter {
+  return {
+    action: wanted.action,
+    resourceType: wanted.resource_type,
+    resourceId: wanted.resource_id,
+    actor: wanted.actor_id,
+    since: dateOf(wanted.since),
+    until: dateOf(wanted.until),
+  };
+}
+
+function windowOf(wanted: Wanted) {
+  return { ...pageOf("activity", wanted), ...(wanted.offset === undefined ? {} : { offset: wanted.offset }) };
 }
 
 function entryOf(entry: ActivityEntry): z.output<typeof entryShape> {
