@@ -6,6 +6,8 @@ import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { peakResidentMiB } from "../bench/measure.ts";
+import { FakeGraph } from "../support/fake_graph.ts";
+import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
 const messages = 10;
@@ -69,9 +71,27 @@ function openService() {
   return { url: `http://127.0.0.1:${server.addr.port}`, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  ses: { region: "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret" },
-  mailgun: { domain: "example.com", "api_key": "key" },
+interface Service extends AsyncDisposable {
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+function simpleService(config: Readonly<Record<string, unknown>>): Promise<Service> {
+  const service = openService();
+  return Promise.resolve({
+    config: { ...config, endpoint: service.url },
+    [Symbol.asyncDispose]: () => service[Symbol.asyncDispose](),
+  });
+}
+
+const services: Readonly<Record<string, () => Promise<Service>>> = {
+  ses: () =>
+    simpleService({ region: "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret" }),
+  mailgun: () => simpleService({ domain: "example.com", "api_key": "key" }),
+  async msgraph() {
+    const fake = await FakeGraph.open(app);
+    fake.senders.add("me@example.com");
+    return { config: graphSettingsOf(fake), [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose]() };
+  },
 };
 
 /** Makes every message as it was before it was delivered, and rings for it. */
@@ -97,10 +117,9 @@ Deno.test("ten messages of 25 MB at once through any ESP stay within worker.body
       const { answer } = await sendOnce(target(system), envelope, mail);
       assert.equal(answer?.code, 250);
     }
-    for (const [kind, config] of Object.entries(configs)) {
-      await using service = openService();
-      const provider = { ...config, endpoint: service.url };
-      await system.seed({ name: kind, "provider_type": kind, "smtp_config": provider });
+    for (const [kind, open] of Object.entries(services)) {
+      await using service = await open();
+      await system.seed({ name: kind, "provider_type": kind, "smtp_config": service.config });
       await deliverAgain(system);
       await system.queueWorker.start();
       const left = async () =>
