@@ -55,8 +55,9 @@ export async function updateGroup(
   await orNameTaken(() =>
     (sql as Sql)`
       update groups set name = coalesce(${name ?? null}, name), updated_at = now(),
-        allowed_ips = case when ${allowedIps !== undefined} then ${allowedIps ?? null}::text[]::cidr[]
-          else allowed_ips end
+        allowed_ips = case when not ${allowedIps !== undefined} then allowed_ips
+          when ${allowedIps ?? null}::text[] is null then null
+          else array(select network(given::inet) from unnest(${allowedIps ?? null}::text[]) given) end
       where id = ${id}`
   );
 }

@@ -1,5 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { isOutage } from "../../lib/postgres/faults.ts";
+import { TooManyWaiting } from "../../lib/coalesce.ts";
+import { isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { LogFields } from "../../lib/telemetry/log_fields.ts";
 import type { Asker } from "../../lib/telemetry/ops.ts";
@@ -100,12 +101,14 @@ function failed(error: unknown, { correlationId }: Call, onFault: AppOptions["on
   return faultResponse(correlationId);
 }
 
-/** Only what the driver throws is an outage of the database; a bug has no SQLSTATE either, but is no error of its. */
+/** What will pass: the database is down, in a tangle, too slow, or has too many waiting. */
 function outage(cause: unknown): Refusal | undefined {
-  const isOfDriver = cause instanceof Error &&
-    ("severity" in cause ||
-      /ECONN|ETIMEDOUT|EPIPE|terminated|timeout/i.test(`${Reflect.get(cause, "code")} ${cause.message}`));
-  if (!isOfDriver || !isOutage(cause)) return undefined;
+  if (!(cause instanceof Error)) return undefined;
+  const passes = isRetryable(cause) || sqlState(cause) === "57014" || cause instanceof TooManyWaiting;
+  // A bug of ours has no SQLSTATE either: only what the driver throws is an outage.
+  const isOfDriver = sqlState(cause) !== undefined ||
+    /ECONN|ETIMEDOUT|EPIPE|terminated|timeout/i.test(`${Reflect.get(cause, "code")} ${cause.message}`);
+  if (!passes && !(isOfDriver && isOutage(cause))) return undefined;
   return new Refusal("database_down", "database unavailable", { cause });
 }
 

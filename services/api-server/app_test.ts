@@ -131,6 +131,8 @@ Deno.test("createApp() answers 404 in the documented shape and never names the p
 
 Deno.test("createApp() refuses other methods, other types, what is not JSON and what is too large", async () => {
   const { ask, post } = testApp();
+  const put = await ask("/api/v1/things", { method: "PUT" });
+  assert.equal(put.headers.get("allow"), "POST");
   const codes = [];
   for (
     const response of [

@@ -51,10 +51,14 @@ function gate(operation: Operation, authenticate: Authenticate): MiddlewareHandl
 
 async function answer(operation: Operation, context: Context<ApiEnv>): Promise<Response> {
   const valid = context.req as unknown as { valid(part: "param" | "query" | "json"): unknown };
+  const params = operation.params === undefined ? undefined : valid.valid("param");
+  const query = operation.query === undefined ? undefined : valid.valid("query");
+  const body = operation.body === undefined ? undefined : valid.valid("json");
+  refuseNul([params, query, body]);
   const result = await operation.handle({
-    params: operation.params === undefined ? undefined : valid.valid("param"),
-    query: operation.query === undefined ? undefined : valid.valid("query"),
-    body: operation.body !== undefined ? valid.valid("json") : undefined,
+    params,
+    query,
+    body,
     principal: context.get("principal"),
     call: context.env.call,
     raw: context.req.raw,
@@ -69,6 +73,18 @@ async function answer(operation: Operation, context: Context<ApiEnv>): Promise<R
   }
   if (operation.answer === undefined) return context.body(null, 204);
   return context.json(result, operation.answer.status);
+}
+
+/** PostgreSQL keeps no NUL in a text, and no text needs one. */
+function refuseNul(value: unknown): void {
+  if (typeof value === "string" && value.includes("\0")) {
+    throw new Refusal("request_invalid", "a text may not contain the character NUL");
+  }
+  if (typeof value !== "object" || value === null) return;
+  for (const [key, part] of Object.entries(value)) {
+    refuseNul(key);
+    refuseNul(part);
+  }
 }
 
 /** Turns what validation found into a refusal: the first fault's sentence, its field, and all faults. */

@@ -39,6 +39,7 @@ export function refusalResponse(refusal: Refusal, correlationId: string): Respon
   const status = statusOf(refusal.code);
   const headers = new Headers();
   if (status === 401) headers.set("www-authenticate", "Bearer");
+  if (status === 405) headers.set("allow", details?.join(", ") ?? "");
   if (retryAfter !== undefined) headers.set("retry-after", String(retryAfter));
   else if (status === 503) headers.set("retry-after", "30");
   return problemResponse(status, {

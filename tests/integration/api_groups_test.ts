@@ -64,11 +64,13 @@ Deno.test("an owner changes the name and networks, operators limits and status, 
   const path = `${groups}/${group}`;
   const named = await api.ask("PATCH", path, {
     token,
-    body: { name: "acme ltd", "allowed_ips": ["10.0.0.0/8"] },
+    body: { name: "acme ltd", "allowed_ips": ["10.1.2.3/8"] },
   });
   assert.deepEqual([named.status, named.body.name, named.body.allowed_ips], [200, "acme ltd", [
     "10.0.0.0/8",
   ]]);
+  const nul = await api.ask("PATCH", path, { token, body: { name: "a\0b" } });
+  assert.deepEqual([nul.status, nul.body.code], [400, "request_invalid"]);
   for (const body of [{ "monthly_limit": 0 }, { status: "active" }, { "allowed_domains": ["*"] }]) {
     assert.equal((await api.ask("PATCH", path, { token, body })).status, 403);
   }
