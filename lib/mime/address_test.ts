@@ -17,6 +17,22 @@ Deno.test("parseMailbox() takes an address apart and lower-cases only the domain
   assert.equal(parseMailbox("ü@Bücher.example")?.isInternational, true);
 });
 
+Deno.test("parseMailbox() takes address literals, IPv6 ones in lower case", () => {
+  assert.equal(parseMailbox("a@[192.0.2.1]")?.address, "a@[192.0.2.1]");
+  assert.equal(parseMailbox("a@[ipv6:2001:DB8::A]")?.domain, "[IPv6:2001:db8::a]");
+});
+
+Deno.test("parseMailbox() measures what an address may have", () => {
+  const local = "a".repeat(64);
+  assert.equal(parseMailbox(`${local}@example.com`)?.local, local);
+  const domain = `${"b".repeat(63)}.${"c".repeat(63)}.example`;
+  assert.equal(parseMailbox(`a@${domain}`)?.domain, domain);
+  // RFC 5321 4.5.3.1.3: 254 octets between the angle brackets, however few characters they are.
+  assert.equal(parseMailbox(`${"ü".repeat(59)}@${domain}`)?.isInternational, true);
+  assert.equal(parseMailbox(`${"ü".repeat(60)}@${domain}`), undefined);
+  assert.equal(normalDomain(`${"ü.".repeat(40)}com`), undefined, "too long as A-labels");
+});
+
 Deno.test("parseMailbox() refuses what is no address", () => {
   const bad = [
     "",
@@ -78,6 +94,9 @@ Deno.test("parseAddressList() reads what RFC 5322 allows", () => {
   assert.deepEqual(list("=?utf-8?q?=3Ce=40evil=2Etest=3E?= <a@x.test>"), ["a@x.test"]);
   assert.deepEqual(list('"a@evil.test" <a@x.test>'), ["a@x.test"]);
   assert.deepEqual(list("Anna Ä <a@ä.test>"), ["a@xn--4ca.test"]);
+  assert.deepEqual(list('"a\\" <e@evil.test> \\"" <a@x.test>'), ["a@x.test"]);
+  assert.deepEqual(list("<a@x.test(at home)>, <(who)b@y.test>"), ["a@x.test", "b@y.test"]);
+  assert.deepEqual(list(Array.from({ length: 100 }, () => "a@x.test").join())?.length, 100);
 });
 
 Deno.test("parseAddressList() refuses what two readers would read differently", () => {
@@ -98,15 +117,20 @@ Deno.test("parseAddressList() refuses what two readers would read differently", 
     "Name only",
     "<>",
     "a@x.test, nobody",
+    "Team: Others: a@x.test;",
+    "a(x)b@x.test",
+    "<a(x)b@x.test>",
+    '<a@x.test> "b@evil.test"',
   ];
   for (const text of bad) assert.equal(list(text), undefined, text);
   assert.equal(list(Array.from({ length: 101 }, () => "a@x.test").join()), undefined);
 });
 
-Deno.test("parseAddressList() costs no more than its length", () => {
-  for (const piece of ["(", '"', "<", "a,", "a@b.c,", "\\", "g:;", " ", "@", ". "]) {
-    list(piece.repeat(20_000));
+Deno.test("parseAddressList() reads what is long without end, or refuses it", () => {
+  for (const piece of ["(", '"', "<", "a,", "a@b.c,", "\\", "@", ". "]) {
+    assert.equal(list(piece.repeat(20_000)), undefined, piece);
   }
+  for (const piece of ["g:;", " ", ",", "(c)"]) assert.deepEqual(list(piece.repeat(20_000)), [], piece);
 });
 
 Deno.test("asciiAddress() writes the domain as A-labels and gives up where the local part needs SMTPUTF8", () => {

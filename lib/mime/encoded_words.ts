@@ -57,7 +57,7 @@ function decodeBytes(charset: string, bytes: Uint8Array): string {
 
 function fromBase64(text: string): Uint8Array | undefined {
   try {
-    return Uint8Array.fromBase64(text.replaceAll(" ", ""), { lastChunkHandling: "loose" });
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "loose" });
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
