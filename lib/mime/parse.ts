@@ -27,7 +27,7 @@ export interface MessageField {
 export interface MessageBody {
   /** Lower case, without parameters. */
   readonly type: string;
-  /** At least as many bytes as are still encoded. */
+  /** As many bytes as it has while it is encoded. */
   readonly size: number;
   /** The text in pieces, as often as it is asked for. */
   text(): Iterable<string>;
@@ -43,8 +43,10 @@ export interface Attachment {
   readonly isInline: boolean;
   /** Without its angle brackets. */
   readonly contentId?: string;
-  /** At least as many bytes as are still encoded. */
+  /** As many bytes as it has while it is encoded. */
   readonly size: number;
+  /** It is in base64 while it is encoded. */
+  readonly isBase64: boolean;
   /** The file's bytes in pieces of about 200 KB, as often as they are asked for. */
   bytes(): Iterable<Uint8Array>;
 }
@@ -164,6 +166,7 @@ function attachmentOf({ part, inRelated }: Attached, index: number): Attachment 
     isInline: part.disposition === undefined ? isShown : part.disposition === "inline",
     ...(contentId === "" ? {} : { contentId }),
     size: part.body.length,
+    isBase64: part.encoding === "base64",
     bytes: () => decodedPieces(part.body, part.encoding),
   };
 }

@@ -234,6 +234,7 @@ const none: ParsedMessage["attachments"][number] = {
   fileName: "",
   isInline: false,
   size: 0,
+  isBase64: false,
   bytes: () => [],
 };
 

@@ -1,0 +1,190 @@
+import type { Message } from "../messages/message.ts";
+import { asciiAddress, parseMailbox } from "../mime/address.ts";
+import { namedMailboxes } from "../mime/mailboxes.ts";
+import type { NamedMailbox } from "../mime/mailboxes.ts";
+import { fieldText } from "../mime/parse.ts";
+import type { Attachment, MessageBody, ParsedMessage } from "../mime/parse.ts";
+import { breathe } from "../mime/parts.ts";
+import { base64Of, JsonBytes } from "./json_bytes.ts";
+import { controlsOf } from "./sendgrid_control.ts";
+import type { SendgridControls } from "./sendgrid_control.ts";
+import { sendgridHeaders } from "./sendgrid_headers.ts";
+import type { Personalization, SendgridAddress } from "./sendgrid_recipients.ts";
+
+/** What a request says beside its message. */
+export interface MailContext {
+  readonly message: Message;
+  /** Correlation: comes back with every event about the mail. */
+  readonly customArgs: Readonly<Record<string, string>>;
+  /** Names of fields to leave out, in lower case; beginnings of names end in `*`. */
+  readonly dropped: readonly string[];
+  readonly passControls: boolean;
+}
+
+/** A message as SendGrid's v3 mail/send takes it, without its recipients. */
+export interface SendgridMail {
+  readonly from: SendgridAddress;
+  readonly to: readonly NamedMailbox[];
+  readonly cc: readonly NamedMailbox[];
+  /** Attachments without a byte, which the API has no way to say. */
+  readonly leftOut: number;
+  /** The request's body for these recipients; several turns pass while a large one is written. */
+  json(personalizations: readonly Personalization[]): Promise<Uint8Array>;
+}
+
+const mostReplyTo = 1000;
+
+/** Undefined when nobody can be named as its sender. */
+export function sendgridMail(parsed: ParsedMessage, context: MailContext): SendgridMail | undefined {
+  const list = (name: string) =>
+    parsed.fields.filter((field) => field.name.toLowerCase() === name).flatMap(({ value }) =>
+      namedMailboxes(value)
+    );
+  const from = asciiOnly(list("from"))[0] ?? envelopeSender(context.message.mailFrom);
+  if (from === undefined) return undefined;
+  const attachments = parsed.attachments.filter(isFilled);
+  const head = JSON.stringify({
+    from,
+    ...replyTo(asciiOnly(list("reply-to"))),
+    subject: subjectOf(parsed),
+    ...optionsOf(parsed, context),
+  });
+  return {
+    from,
+    to: list("to"),
+    cc: list("cc"),
+    leftOut: parsed.attachments.length - attachments.length,
+    json: async (personalizations) => {
+      const recipients = JSON.stringify(personalizations);
+      const json = new JsonBytes(recipients.length + head.length + sizeOf(parsed.bodies, attachments));
+      json.raw(`{"personalizations":${recipients},${head.slice(1, -1)},"content":[`);
+      await writeBodies(json, parsed.bodies);
+      json.raw("]");
+      if (attachments.length > 0) await writeAttachments(json, attachments);
+      json.raw("}");
+      return json.bytes();
+    },
+  };
+}
+
+function asciiOnly(mailboxes: readonly NamedMailbox[]): readonly SendgridAddress[] {
+  const found = new Map<string, SendgridAddress>();
+  for (const { address, name } of mailboxes) {
+    const email = asciiAddress(address);
+    if (email === undefined || found.has(email.toLowerCase())) continue;
+    found.set(email.toLowerCase(), name === undefined ? { email } : { email, name });
+  }
+  return [...found.values()];
+}
+
+function envelopeSender(mailFrom: string): SendgridAddress | undefined {
+  const email = asciiAddress(parseMailbox(mailFrom)?.address ?? "");
+  return email === undefined || email === "" ? undefined : { email };
+}
+
+function replyTo(addresses: readonly SendgridAddress[]) {
+  if (addresses.length === 0) return {};
+  return addresses.length === 1
+    ? { reply_to: addresses[0] }
+    : { reply_to_list: addresses.slice(0, mostReplyTo) };
+}
+
+/** The API takes no empty subject. */
+function subjectOf({ fields }: ParsedMessage): string {
+  const field = fields.find(({ name }) => name.toLowerCase() === "subject");
+  return fieldText(field?.value ?? "") || " ";
+}
+
+function optionsOf({ fields }: ParsedMessage, { customArgs, dropped, passControls }: MailContext) {
+  const headers = sendgridHeaders(fields, dropped);
+  const { categories, customArgs: wished, sendAt, unsubscribeGroup, ipPool } = passControls
+    ? controlsOf(fields)
+    : none;
+  return {
+    ...(Object.keys(headers).length === 0 ? {} : { headers }),
+    ...(categories === undefined ? {} : { categories }),
+    ...(sendAt === undefined ? {} : { send_at: sendAt }),
+    ...(unsubscribeGroup === undefined ? {} : { asm: { group_id: unsubscribeGroup } }),
+    ...(ipPool === undefined ? {} : { ip_pool_name: ipPool }),
+    custom_args: { ...wished, ...customArgs },
+  };
+}
+
+const none: SendgridControls = {};
+
+function isFilled({ bytes }: Attachment): boolean {
+  for (const _piece of bytes()) return true;
+  return false;
+}
+
+function sizeOf(bodies: readonly MessageBody[], attachments: readonly Attachment[]): number {
+  const text = bodies.reduce((sum, { size }) => sum + Math.ceil(1.15 * size) + 200, 1000);
+  // What is still in base64 does not grow by being base64.
+  return attachments.reduce((sum, { size, isBase64, fileName }) => {
+    return sum + (isBase64 ? size : Math.ceil(size * 4 / 3)) + 6 * fileName.length + 500;
+  }, text);
+}
+
+async function writeBodies(json: JsonBytes, bodies: readonly MessageBody[]): Promise<void> {
+  if (bodies.length === 0) json.raw('{"type":"text/plain","value":" "}');
+  for (const [index, { type, text }] of bodies.entries()) {
+    json.raw(`${index === 0 ? "" : ","}{"type":${JSON.stringify(type)},"value":"`);
+    let count = 0;
+    for (const piece of text()) {
+      json.escaped(piece);
+      if (++count % turnPieces === 0) await breathe();
+    }
+    // The API takes no empty text either.
+    json.raw(count === 0 ? ' "}' : '"}');
+  }
+}
+
+const turnPieces = 5;
+
+async function writeAttachments(json: JsonBytes, attachments: readonly Attachment[]): Promise<void> {
+  for (const [index, file] of attachments.entries()) {
+    json.raw(`${index === 0 ? ',"attachments":[' : ","}{"content":"`);
+    const watch = new TextWatch();
+    let count = 0;
+    for (const piece of base64Of(watch.through(file.bytes()))) {
+      json.raw(piece);
+      if (++count % turnPieces === 0) await breathe();
+    }
+    json.raw(`",${JSON.stringify(labelsOf(file, watch.isUtf8)).slice(1)}`);
+  }
+  json.raw("]");
+}
+
+function labelsOf({ type, fileName, isInline, contentId }: Attachment, isUtf8: boolean) {
+  return {
+    filename: fileName,
+    // SendGrid names no charset or a wrong one for text, so that other bytes would be read as something else.
+    type: type.startsWith("text/") && !isUtf8 ? "application/octet-stream" : type,
+    disposition: isInline ? "inline" : "attachment",
+    ...(contentId === undefined || /[;,<>\s]/.test(contentId) ? {} : { content_id: contentId }),
+  };
+}
+
+/** Sees whether bytes that pass are UTF-8. */
+class TextWatch {
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
+  isUtf8 = true;
+
+  *through(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
+    for (const piece of pieces) {
+      this.#look(piece);
+      yield piece;
+    }
+    this.#look();
+  }
+
+  #look(piece?: Uint8Array): void {
+    if (!this.isUtf8) return;
+    try {
+      this.#decoder.decode(piece, { stream: piece !== undefined });
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      this.isUtf8 = false;
+    }
+  }
+}
