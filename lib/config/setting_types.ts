@@ -79,6 +79,16 @@ export const network: SettingType<string> = read(
   (value) => parseCidr(value) === undefined ? undefined : value.toLowerCase(),
 );
 
+/** The origin of a URL of HTTP, e.g. `https://mail.example.com:8443`; a path is no part of it. */
+export const origin: SettingType<string> = read(
+  "an origin such as https://mail.example.com:8443",
+  (value) => {
+    const url = URL.parse(value);
+    if (url === null || !/^https?:$/.test(url.protocol)) return undefined;
+    return value.replace(/\/$/, "").toLowerCase() === url.origin ? url.origin : undefined;
+  },
+);
+
 function within(value: number | undefined, min: number, max: number): number | undefined {
   return value !== undefined && value >= min && value <= max ? value : undefined;
 }

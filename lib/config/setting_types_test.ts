@@ -5,6 +5,7 @@ import {
   list,
   network,
   oneOf,
+  origin,
   parseBytes,
   parseDuration,
   port,
@@ -79,4 +80,16 @@ Deno.test("whole(), port, bytes() and oneOf() refuse what lies outside", () => {
   assert.equal(bytes("1KiB", "1MiB").safeParse("2MiB").success, false);
   assert.equal(oneOf("wait", "stdout").parse("WAIT"), "wait");
   assert.equal(oneOf("wait", "stdout").safeParse("").success, false);
+});
+
+Deno.test("origin takes what a URL's origin is, and nothing that has more", () => {
+  const right = {
+    "https://mail.example.com:8443": "https://mail.example.com:8443",
+    "HTTP://Mail.example.com/": "http://mail.example.com",
+    "http://127.0.0.1:9": "http://127.0.0.1:9",
+  };
+  for (const [text, expected] of Object.entries(right)) assert.equal(origin.parse(text), expected);
+  for (const text of ["", "mail", "ftp://a", "https://a/b", "https://a:443x", "https://u@a", "https://a?b"]) {
+    assert.equal(origin.safeParse(text).success, false, text);
+  }
 });

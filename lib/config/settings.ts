@@ -4,6 +4,7 @@ import {
   list,
   network,
   oneOf,
+  origin,
   port,
   secretText,
   text,
@@ -152,6 +153,7 @@ export const settings = {
 
   "esp.allowed_networks": setting(address, [], "Networks that providers of groups may name although they are private"),
   "esp.allowed_ports": setting(list(whole(1, 65535), 0, 1000), [], "Ports that relays may use besides 25, 465, 587 and 2525, and a provider's `endpoint` besides 443"),
+  "esp.allowed_endpoints": setting(list(origin, 0, 1000), [], "Origins that a provider's `endpoint` may have wherever they are, e.g. `https://mail.internal:8443`; groups may name no others"),
   "esp.allow_file": setting(yesOrNo, { production: false, development: true }, "Providers of type `file` may write mail to `esp.file_folder`"),
   "esp.file_folder": setting(text, "/data/mail", "Folder for providers of type `file`"),
   "esp.allowed_roles": setting(list(text, 0, 1000), [], "Cloud roles (ARN) that any group's provider may take on with the operator's own credentials"),

@@ -15,6 +15,8 @@ export interface GuardOptions {
   readonly allowedPorts: readonly number[];
   /** Whether loopback may be called, on any port. */
   readonly development: boolean;
+  /** Origins of endpoints that may be called wherever they are. */
+  readonly allowedOrigins?: readonly string[];
   /** All addresses of a name; the system's resolver when absent. */
   readonly resolve?: (host: string) => Promise<readonly string[]>;
 }
@@ -56,11 +58,12 @@ export function createGuard(options: GuardOptions): (host: string, port: number)
   return guardFor(options, mailPorts);
 }
 
-/** Resolves when every address of a URL's host may be called by HTTP: on 443 or an allowed port, 80 included. */
+/** Resolves when a URL's origin is allowed, or every address of its host may be called, on 443 or an allowed port. */
 export function createEndpointGuard(options: GuardOptions): (url: URL) => Promise<void> {
   const guard = guardFor(options, [443]);
-  return async ({ protocol, hostname, port }) => {
-    await guard(hostname, Number(port || (protocol === "https:" ? 443 : 80)));
+  const origins = new Set(options.allowedOrigins);
+  return async ({ origin, protocol, hostname, port }) => {
+    if (!origins.has(origin)) await guard(hostname, Number(port || (protocol === "https:" ? 443 : 80)));
   };
 }
 

@@ -105,4 +105,7 @@ Deno.test("createEndpointGuard() allows HTTPS to public addresses, other ports a
   await assert.rejects(at("8.8.8.8")(new URL("https://[::1]/")), AddressNotAllowed);
   await at("10.0.0.1", { allowedNetworks: ["10.0.0.0/8"] })(new URL("https://api.example/"));
   await at("8.8.8.8", { development: true })(new URL("http://127.0.0.1:4010/"));
+  const named = { allowedOrigins: ["http://mail.internal:8080"] };
+  await at("10.0.0.1", named)(new URL("http://mail.internal:8080/v3"));
+  await assert.rejects(at("10.0.0.1", named)(new URL("http://mail.internal:8081/v3")), AddressNotAllowed);
 });

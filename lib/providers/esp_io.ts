@@ -15,7 +15,7 @@ export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
     fetch,
     now: () => new Date(),
     guard: createGuard(callable),
-    guardEndpoint: createEndpointGuard(callable),
+    guardEndpoint: createEndpointGuard({ ...callable, allowedOrigins: esp.allowedEndpoints }),
     callTimeoutMs: delivery.callTimeout,
     answerTimeoutMs,
     print: printLine,
