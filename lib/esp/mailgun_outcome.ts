@@ -82,7 +82,8 @@ function waitIn(words: string, answer: HttpAnswer, now: Date): number | undefine
   if (until?.[1] === undefined) return undefined;
   const at = Date.parse(until[1]);
   const sent = Date.parse(answer.headers.get("date") ?? "");
-  return Number.isNaN(at) ? undefined : Math.max(0, at - (Number.isNaN(sent) ? now.getTime() : sent));
+  const left = at - (Number.isNaN(sent) ? now.getTime() : sent);
+  return left > 0 ? left : undefined;
 }
 
 function field(json: unknown, name: string): string | undefined {

@@ -37,6 +37,8 @@ const meanings: Readonly<Record<string, Meaning>> = {
   MailboxConcurrency: "throttled",
   TooManyRequests: "throttled",
   ErrorServerBusy: "throttled",
+  // A draft that somebody deleted.
+  ErrorItemNotFound: "retry",
   ErrorMailboxStoreUnavailable: "retry",
   ErrorInternalServerError: "retry",
 };

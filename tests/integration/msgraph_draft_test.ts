@@ -163,7 +163,7 @@ const faults: readonly (readonly [keyof typeof steps, HttpFault, string, ("sent"
   ["attach", graphError(500, "ErrorInternalServerError"), "retry provider http_500"],
   ["attach", { read: "reset", served: true }, "retry provider connection_lost"],
   ["attach", { reply: { status: 200 } }, "retry provider answer_unexpected"],
-  ["open", graphError(404, "ErrorItemNotFound"), "wait configuration provider http_404"],
+  ["open", graphError(404, "ErrorItemNotFound"), "retry provider http_404"],
   [
     "open",
     { reply: { status: 201, body: { uploadUrl: "file:///etc/passwd" } } },
