@@ -2,6 +2,7 @@ import type { EspKind } from "./esp.ts";
 import { file } from "./file.ts";
 import { mailgun } from "./mailgun.ts";
 import { msgraph } from "./msgraph.ts";
+import { sendgrid } from "./sendgrid.ts";
 import { ses } from "./ses.ts";
 import { simulator } from "./simulator.ts";
 import { smtpRelay } from "./smtp_relay.ts";
@@ -10,6 +11,7 @@ import { stdout } from "./stdout.ts";
 /** Every email service there is. Open one with what its own `settings` schema has parsed. */
 export const espKinds: readonly EspKind<unknown>[] = [
   smtpRelay,
+  sendgrid,
   ses,
   mailgun,
   msgraph,

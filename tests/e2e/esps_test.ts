@@ -4,6 +4,7 @@ import type { RecipientId } from "../../lib/ids.ts";
 import { until } from "../../services/dev/processes.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
+import { FakeSendgrid } from "../support/fake_sendgrid.ts";
 import { FakeSes } from "../support/fake_ses.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
@@ -22,6 +23,18 @@ interface Service extends AsyncDisposable {
 }
 
 const services: Readonly<Record<string, () => Promise<Service>>> = {
+  async sendgrid() {
+    const fake = await FakeSendgrid.open();
+    return {
+      config: { endpoint: fake.http.origin, "api_key": fake.key },
+      taken: () =>
+        fake.mails.map(({ to, cc, bcc, content }) => ({
+          to: [...to, ...cc, ...bcc].map(({ email }) => email),
+          text: content.map(({ value }) => value).join(),
+        })),
+      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
+    };
+  },
   async ses() {
     const fake = await FakeSes.open();
     const [id = "", key] = [...fake.keys][0] ?? [];

@@ -3,6 +3,7 @@ import { newKeyText, parseKeys } from "../../lib/secrets/seal.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
+import { FakeSendgrid } from "../support/fake_sendgrid.ts";
 import { FakeSes } from "../support/fake_ses.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
 
@@ -16,6 +17,18 @@ interface RefusingService extends AsyncDisposable {
 }
 
 const services: Readonly<Record<string, () => Promise<RefusingService>>> = {
+  async sendgrid() {
+    const fake = await FakeSendgrid.open();
+    const secrets = { "api_key": "the-wrong-key" };
+    return {
+      settings: { endpoint: fake.http.origin },
+      secrets,
+      requests: () => fake.http.requests.length,
+      delivered: () => fake.mails.length,
+      repair: () => secrets["api_key"] = fake.key,
+      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
+    };
+  },
   async mailgun() {
     const fake = await FakeMailgun.open("the-right-key");
     const secrets = { "api_key": "the-wrong-key" };
