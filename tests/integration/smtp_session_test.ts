@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { parseCidr } from "../../lib/network/cidr.ts";
 import { Refusal } from "../../lib/refusal.ts";
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { connect as connectTls } from "node:tls";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
 import { openListener } from "../../services/smtp-server/listener.ts";
+import { freePort } from "../support/ports.ts";
 import { deliver, greeted, openStage, plainToken, turn, Wire } from "../support/smtp_wire.ts";
 
 const certificate = await selfSignedCertificate(new Date(), "host.test");
@@ -57,20 +58,32 @@ Deno.test("TLS 1.2 and 1.3 are spoken, with the certificate we were given", asyn
       socket.once("error", reject);
     });
     assert.equal(socket.getProtocol(), version);
+    const shown = socket.getPeerCertificate().fingerprint256;
+    assert.equal(shown, new X509Certificate(certificate.cert).fingerprint256);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.destroy();
     await closed;
   }
 });
 
-Deno.test("selfSignedCertificate() is ECDSA P-256 for all the names we go by", () => {
-  const { publicKey, subjectAltName, keyUsage: _, ...rest } = new X509Certificate(certificate.cert);
+Deno.test("selfSignedCertificate() is ECDSA P-256 for all the names we go by, for a year", async () => {
+  const made = await selfSignedCertificate(new Date("2030-01-01T00:00:00Z"), "host.test");
+  const shown = new X509Certificate(made.cert);
+  const { publicKey } = shown;
   assert.equal(publicKey.asymmetricKeyType, "ec");
   assert.equal(publicKey.asymmetricKeyDetails?.namedCurve, "prime256v1");
-  for (const name of ["localhost", "smtp-server", "api-server", "host.test", "127.0.0.1"]) {
-    assert.ok(subjectAltName?.includes(name), `${name} in ${subjectAltName}`);
-  }
-  assert.ok(rest);
+  assert.deepEqual(shown.subjectAltName?.split(", ").map((name) => name.replace(/^.*?:/, "")), [
+    "localhost",
+    "smtp-server",
+    "api-server",
+    "host.test",
+    "127.0.0.1",
+    "::1",
+  ]);
+  const dates = [shown.validFrom, shown.validTo].map((text) => new Date(text).toISOString());
+  assert.deepEqual(dates, ["2029-12-31T23:00:00.000Z", "2031-01-01T00:00:00.000Z"]);
+  assert.equal(shown.ca, false);
+  assert.match(made.key, /^-----BEGIN PRIVATE KEY-----\n/);
 });
 
 Deno.test("openListener() refuses to speak TLS without a certificate of its own", async () => {
@@ -79,7 +92,10 @@ Deno.test("openListener() refuses to speak TLS without a certificate of its own"
 
 Deno.test("openListener() rejects when a port is taken, and keeps none open", async () => {
   await using stage = await openStage();
-  const options = { ports: [{ host: "127.0.0.1", port: stage.port, tls: "none" as const }] };
+  const free = freePort();
+  const options = {
+    ports: [free, stage.port].map((port) => ({ host: "127.0.0.1", port, tls: "none" as const })),
+  };
   await assert.rejects(
     openStage().then(async (other) => {
       await using _ = other;
@@ -87,6 +103,7 @@ Deno.test("openListener() rejects when a port is taken, and keeps none open", as
     }),
     /in use|EADDRINUSE/,
   );
+  Deno.listen({ hostname: "127.0.0.1", port: free }).close();
 });
 
 Deno.test("STARTTLS drops what was injected in clear before the handshake", async () => {
@@ -160,7 +177,10 @@ Deno.test("AUTH works in all its forms", async () => {
     assert.match(reply, /^235 2\.7\.0/, form.join(" "));
     assert.match(await deliver(wire), /^250/);
   }
-  assert.ok(stage.gate.tried.every(({ address }) => address === "127.0.0.1"));
+  const right = { username: "user", password: "secret", address: "127.0.0.1" };
+  assert.deepEqual(stage.gate.tried, forms.map(() => right));
+  const sessions = stage.intake.taken.map(({ submission }) => submission.correlationId);
+  assert.equal(new Set(sessions).size, forms.length, "each session has an id of its own");
 });
 
 Deno.test("AUTH that fails three times ends the connection", async () => {
@@ -171,6 +191,8 @@ Deno.test("AUTH that fails three times ends the connection", async () => {
   for (let time = 0; time < 3; time++) assert.match(await wire.ask(wrong), /^535 5\.7\.8/);
   assert.match(await wire.reply(), /^421 4\.7\.0/);
   await wire.ended();
+  assert.deepEqual(stage.gate.tried.map(({ password }) => password), ["wrong", "wrong", "wrong"]);
+  assert.equal(stage.watcher.events.filter((event) => event === "login failure").length, 3);
 });
 
 Deno.test("pipelined commands are answered in one piece, and in order", async () => {
@@ -191,7 +213,11 @@ Deno.test("pipelined commands are answered in one piece, and in order", async ()
   codes.length = 0;
   for (let count = 0; count < 6; count++) codes.push((await wire.reply()).slice(0, 3));
   assert.deepEqual(codes, ["250", "250", "250", "354", "250", "221"]);
-  assert.equal(stage.intake.taken.length, 2);
+  const [one, two] = stage.intake.taken;
+  assert.ok(one && two && stage.intake.taken.length === 2);
+  assert.deepEqual(one.submission.recipients, [{ address: "b@x.test" }, { address: "c@x.test" }]);
+  assert.deepEqual(two.submission.recipients, [{ address: "b@x.test" }]);
+  assert.equal(one.submission.correlationId, two.submission.correlationId);
 });
 
 Deno.test("a transaction carries its parameters to the submission", async () => {
@@ -202,12 +228,15 @@ Deno.test("a transaction carries its parameters to the submission", async () => 
   await wire.ask('RCPT TO:<"quoted name"@example.org>');
   await wire.ask("RCPT TO:<b@example.org> NOTIFY=NEVER");
   await wire.ask("DATA");
-  await wire.ask("From: A <a@example.com>\r\nSubject: =?utf-8?q?=C3=A4?=\r\nMessage-ID: <1@x>\r\n\r\n.");
-  const { submission } = stage.intake.taken[0] ?? assert.fail();
+  const content = "From: A <a@example.com>\r\nSubject: =?utf-8?q?=C3=A4?=\r\nMessage-ID: <1@x>\r\n\r\n";
+  await wire.ask(`${content}.`);
+  const { submission, bytes } = stage.intake.taken[0] ?? assert.fail();
   const { id, body: _body, contentHash, correlationId, ...rest } = submission;
   assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
-  assert.equal(contentHash.length, 32);
-  assert.ok(correlationId.length > 8);
+  assert.equal(contentHash.toHex(), createHash("sha256").update(content).digest("hex"));
+  assert.match(new TextDecoder().decode(bytes), /^Received: /);
+  assert.ok(new TextDecoder().decode(bytes).endsWith(content));
+  assert.match(correlationId, /^[0-9A-Za-z_-]{9,128}$/);
   assert.deepEqual(rest, {
     group: "g1",
     user: "u1",
