@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Recipient } from "../messages/message.ts";
-import { normalDomain } from "../mime/address.ts";
+import { asciiAddress, normalDomain } from "../mime/address.ts";
 import { droppedFields } from "../mime/header_edits.ts";
+import { readHeader } from "../mime/headers.ts";
 import { openOutgoing } from "../mime/outgoing.ts";
 import type { Outgoing } from "../mime/outgoing.ts";
 import { accountSecrets, accountSettings, httpEndpoint } from "./account_settings.ts";
@@ -66,6 +67,8 @@ class Mailgun implements Esp {
     } catch (error) {
       return reportOf(parcel, outcomeOfUnreadable(error, signal));
     }
+    const obstacle = senderObstacle(message.header);
+    if (obstacle !== undefined) return reportOf(parcel, obstacle);
     return await sendApart(parcel.recipients, (some) => this.#send(parcel, some, message, signal));
   }
 
@@ -164,6 +167,14 @@ function fieldsOf(parcel: Parcel, recipients: readonly Recipient[]): readonly Fo
     // Variables would be shown to every recipient otherwise.
     { name: "o:suppress-headers", value: "X-Mailgun-Variables" },
   ];
+}
+
+/** Mailgun takes a message from an address that needs SMTPUTF8, and then cannot deliver it. */
+function senderObstacle(header: Uint8Array): RecipientOutcome | undefined {
+  const sender = readHeader(header).from?.find(({ address }) => asciiAddress(address) === undefined);
+  if (sender === undefined) return undefined;
+  const detail = `mailgun cannot send from ${sender.address}: it needs SMTPUTF8`;
+  return { kind: "refused", fault: { blame: "message", code: "smtputf8_unsupported", detail } };
 }
 
 function faultsOf(outcome: RecipientOutcome): AccountCheck["faults"] {

@@ -239,6 +239,16 @@ Deno.test("mailgun: a message above 25 MB is named in the limits, and refused by
   ]);
 });
 
+Deno.test("mailgun: mail from an address that needs SMTPUTF8 is refused, one with an umlaut in its domain is not", async () => {
+  await using fake = await FakeMailgun.open();
+  await using esp = openEsp(mailgun, settingsOf(fake));
+  const from = (address: string) =>
+    deliverInWords(esp, parcelOf(["b@example.org"], `From: ${address}\r\n\r\nHi\r\n`));
+  assert.deepEqual(await from("jörg@example.com"), ["refused message smtputf8_unsupported"]);
+  assert.deepEqual(await from("Jörg <joerg@exämple.com>"), ["accepted"]);
+  assert.equal(fake.mails.length, 1);
+});
+
 Deno.test("mailgun: check() tells the domain's state, and proves a key that may only send", async () => {
   await using fake = await FakeMailgun.open();
   await using esp = openEsp(mailgun, settingsOf(fake));
