@@ -47,11 +47,12 @@ export async function openSpool(
   await mkdir(directory, { recursive: true, mode: 0o770 });
   await removeStaleParts(directory);
   const open = new Set<Writer>();
+  const buffers = new Buffers(memoryLimit);
   return {
     memoryFor: (size) => 2 * Math.min(size, memoryLimit),
     begin(label) {
       const create = () => createPart(directory, files);
-      const writer = new Writer(create, memoryLimit, headerSize(label), () => open.delete(writer));
+      const writer = new Writer(create, buffers, headerSize(label), () => open.delete(writer));
       open.add(writer);
       return writer;
     },
@@ -61,10 +62,34 @@ export async function openSpool(
   };
 }
 
+/** What a body gets to begin with: most fit. */
+const usualSize = 16 << 10;
+const nothing = new Uint8Array(0);
+
+/** Buffers of one size for large bodies, kept for the next: to have the kernel clear new memory costs more. */
+class Buffers {
+  readonly size: number;
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(size: number) {
+    this.size = size;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#free.pop() ?? new Uint8Array(this.size);
+  }
+
+  /** Of another size it is not kept. */
+  give(buffer: Uint8Array<ArrayBuffer>): void {
+    if (buffer.length === this.size && this.#free.length < mostFree) this.#free.push(buffer);
+  }
+}
+const mostFree = 40;
+
 /** Fills one buffer; beyond the memory limit it fills a second one while the first is written out. */
 class Writer implements BodyWriter {
   readonly #create: () => Promise<Part>;
-  readonly #limit: number;
+  readonly #buffers: Buffers;
   readonly #headerSize: number;
   readonly #onEnd: () => void;
   readonly #hash = createHash("sha256");
@@ -81,12 +106,12 @@ class Writer implements BodyWriter {
   #failure: { readonly error: unknown } | undefined;
   #ended = false;
 
-  constructor(create: () => Promise<Part>, limit: number, headerSize: number, onEnd: () => void) {
+  constructor(create: () => Promise<Part>, buffers: Buffers, headerSize: number, onEnd: () => void) {
     this.#create = create;
-    this.#limit = limit;
+    this.#buffers = buffers;
     this.#headerSize = this.#position = headerSize;
     this.#onEnd = onEnd;
-    this.#buffer = new Uint8Array(Math.min(4096, limit));
+    this.#buffer = new Uint8Array(Math.min(usualSize, buffers.size));
   }
 
   write(chunk: Uint8Array): Promise<void> | undefined {
@@ -97,7 +122,7 @@ class Writer implements BodyWriter {
     }
     this.#hash.update(chunk);
     this.#size += chunk.length;
-    if (this.#filled + chunk.length > this.#buffer.length && this.#size <= this.#limit) this.#grow();
+    if (this.#filled + chunk.length > this.#buffer.length && this.#size <= this.#buffers.size) this.#grow();
     if (this.#filled + chunk.length <= this.#buffer.length) {
       this.#put(chunk);
       return undefined;
@@ -110,12 +135,13 @@ class Writer implements BodyWriter {
     if (this.#ended || this.#taking) throw new Error("Cannot finish a body: a write or its end came before");
     this.#ended = true;
     try {
-      const inMemory = this.#size <= this.#limit;
+      const inMemory = this.#size <= this.#buffers.size;
       if (!inMemory) await this.#flush();
       await this.#writing;
       if (this.#failure) throw this.#failure.error;
       const sha256 = this.#hash.digest();
       if (inMemory || !this.#part) return memoryBody(this.#buffer.subarray(0, this.#size), sha256);
+      this.#giveBack();
       return new SpooledBody(this.#part, this.#headerSize, this.#size, sha256);
     } catch (error) {
       await this.#drop();
@@ -137,7 +163,7 @@ class Writer implements BodyWriter {
   #grow(): void {
     let capacity = this.#buffer.length;
     while (capacity < this.#size) capacity *= 2;
-    const larger = new Uint8Array(Math.min(capacity, this.#limit));
+    const larger = new Uint8Array(Math.min(capacity, this.#buffers.size));
     larger.set(this.#buffer.subarray(0, this.#filled));
     this.#buffer = larger;
   }
@@ -148,8 +174,8 @@ class Writer implements BodyWriter {
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
-    if (this.#buffer.length < this.#limit) {
-      const whole = new Uint8Array(this.#limit);
+    if (this.#buffer.length < this.#buffers.size) {
+      const whole = this.#buffers.take();
       whole.set(this.#buffer.subarray(0, this.#filled));
       this.#buffer = whole;
     }
@@ -166,7 +192,7 @@ class Writer implements BodyWriter {
     await this.#writing;
     if (this.#failure) throw fullOr(this.#failure.error);
     const full = this.#buffer.subarray(0, this.#filled);
-    const next = this.#spare ?? new Uint8Array(this.#buffer.length);
+    const next = this.#spare ?? this.#buffers.take();
     this.#spare = this.#buffer;
     this.#buffer = next;
     this.#filled = 0;
@@ -184,8 +210,17 @@ class Writer implements BodyWriter {
     }
   }
 
+  /** To be called when nothing is written out any more. */
+  #giveBack(): void {
+    this.#buffers.give(this.#buffer);
+    if (this.#spare) this.#buffers.give(this.#spare);
+    this.#buffer = nothing;
+    this.#spare = undefined;
+  }
+
   async #drop(): Promise<void> {
     await this.#writing;
+    this.#giveBack();
     if (!this.#part) return;
     // Closed or not, and whatever else is wrong with it: it goes.
     await Promise.allSettled([this.#part.file.close()]);

@@ -122,26 +122,40 @@ function moved(chunk: Uint8Array, out: number, run: number, end: number): number
   return out + length;
 }
 
-/** Finds the next CR or LF, four bytes at a time; the chunk's length when there is none. */
+/** Finds the next CR or LF, sixteen bytes at a time; the chunk's length when there is none. */
 function plainSkipper(chunk: Uint8Array): (from: number) => number {
   const { length, byteOffset } = chunk;
   const shift = byteOffset & 3;
   const words = new Int32Array(chunk.buffer, byteOffset - shift, (shift + length) >> 2);
+  const count = words.length;
   function scan(from: number, to: number): number {
     for (let at = from; at < to; at++) if (chunk[at] === CR || chunk[at] === LF) return at;
     return to;
   }
   return (from) => {
     const aligned = Math.min(length, from + ((4 - ((from + shift) & 3)) & 3));
-    let at = scan(from, aligned);
+    const at = scan(from, aligned);
     if (at < aligned) return at;
-    for (let word = (at + shift) >> 2; word < words.length; word++, at += 4) {
-      const four = words[word] ?? 0;
-      // Some byte of the four is below 14.
-      if (((four - 0x0e0e0e0e) & ~four & 0x80808080) === 0) continue;
-      const found = scan(at, at + 4);
-      if (found < at + 4) return found;
+    for (let word = (at + shift) >> 2; word < count; word++) {
+      while (word + 3 < count && !areLow(words, word) && !areLow(words, word + 2)) word += 4;
+      if (word >= count) break;
+      if (!isLow(words[word] ?? 0)) continue;
+      const begin = (word << 2) - shift;
+      const found = scan(begin, begin + 4);
+      if (found < begin + 4) return found;
     }
-    return scan(at, length);
+    return scan(Math.max(at, (count << 2) - shift), length);
   };
+}
+
+/** Some byte of the word is below 14. */
+function isLow(word: number): boolean {
+  return ((word - 0x0e0e0e0e) & ~word & 0x80808080) !== 0;
+}
+
+/** The same of two words that follow each other. */
+function areLow(words: Int32Array, at: number): boolean {
+  const one = words[at] ?? 0;
+  const two = words[at + 1] ?? 0;
+  return (((one - 0x0e0e0e0e) & ~one | (two - 0x0e0e0e0e) & ~two) & 0x80808080) !== 0;
 }
