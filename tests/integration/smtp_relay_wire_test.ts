@@ -234,6 +234,17 @@ for (const [name, { sink: options, settings, wanted, isSecure }] of Object.entri
   });
 }
 
+Deno.test("smtp relay: a client steers the account behind the relay only where settings let it", async () => {
+  await using sink = await SmtpSink.open();
+  const control = "X-SES-CONFIGURATION-SET: other\r\nX-SMTPAPI: {}\r\nx-mailgun-drop-message: yes\r\n";
+  for (const isPassed of [false, true]) {
+    await using esp = relayTo(sink, { "pass_control_headers": isPassed });
+    await esp.deliver(parcelOf(["b@example.org"], control + plainMail), signal);
+    const text = Buffer.from(sink.mails.at(-1)?.bytes ?? []).toString();
+    assert.equal(text, (isPassed ? control : "") + plainMail);
+  }
+});
+
 Deno.test("smtp relay: logs in by PLAIN or LOGIN, and check() proves it without mail", async () => {
   const right = { username: "relay", password: "sécret" };
   for (const mechanisms of ["PLAIN LOGIN", "LOGIN", "XOAUTH2"]) {
@@ -244,12 +255,12 @@ Deno.test("smtp relay: logs in by PLAIN or LOGIN, and check() proves it without 
       isPossible ? "accepted" : "wait configuration provider auth_unavailable",
     ]);
     assert.deepEqual(
-      (await esp.check(signal)).map(({ code }) => code),
+      (await esp.check(signal)).faults.map(({ code }) => code),
       isPossible ? [] : ["auth_unavailable"],
     );
     assert.deepEqual(sink.mails.map(({ user }) => user), isPossible ? ["relay"] : []);
     await using wrong = relayTo(sink, { ...right, password: "other" });
-    const [fault] = await wrong.check(signal);
+    const { faults: [fault] } = await wrong.check(signal);
     assert.equal(fault?.code, isPossible ? "auth_refused" : "auth_unavailable");
     assert.ok(!fault?.detail.includes("other"));
   }
@@ -262,7 +273,7 @@ Deno.test("smtp relay: a password that the relay repeats is kept out of the faul
       at === "AUTH" ? { reply: `535 5.7.8 no: hush-hush or ${btoa("hush-hush")} or ${argument}` } : undefined,
   });
   await using esp = relayTo(sink, { username: "relay", password: "hush-hush" });
-  const [fault] = await esp.check(signal);
+  const { faults: [fault] } = await esp.check(signal);
   assert.equal(fault?.code, "auth_refused");
   assert.ok(!fault?.detail.includes("hush-hush"));
   for (const secret of [btoa("hush-hush"), btoa("\0relay\0hush-hush")]) {
@@ -315,7 +326,7 @@ Deno.test("smtp relay: settings refuse what is unknown, half a login and a wrong
   ) {
     assert.equal(parse(wrong), false, JSON.stringify(wrong));
   }
-  assert.deepEqual(smtpRelay.secretKeys, ["password"]);
+  assert.deepEqual(smtpRelay.secretKeys, ["webhook", "password"]);
 });
 
 function relayTo(sink: SmtpSink, settings: Record<string, unknown> = {}) {
