@@ -29,6 +29,34 @@ alter table activity_logs
   add column actor_group_id uuid references groups,
   add column correlation_id text check (length(correlation_id) <= 64);
 
+-- What an administrator hands over: an invitation into the group, or a new password. Each holds once.
+create table one_time_tokens (
+  id uuid primary key default uuidv7(),
+  group_id uuid not null references groups,
+  kind text not null check (kind in ('invitation', 'password_reset')),
+  user_id uuid references users on delete cascade,
+  email text check (length(email) between 3 and 255),
+  role text check (role in ('owner', 'admin', 'member')),
+  token_hash bytea not null unique check (length(token_hash) = 32),
+  created_by uuid references users on delete set null,
+  expires_at timestamptz not null,
+  used_at timestamptz,
+  created_at timestamptz not null default now(),
+  check (case kind when 'invitation' then email is not null and role is not null else user_id is not null end)
+);
+create index one_time_tokens_group on one_time_tokens (group_id, id desc);
+alter table one_time_tokens enable row level security;
+alter table one_time_tokens force row level security;
+create policy own_group on one_time_tokens to smtp_proxy_group
+  using (group_id = (select current_group_id())) with check (group_id = (select current_group_id()));
+create policy every_group on one_time_tokens to smtp_proxy_admin using (true) with check (true);
+create policy access_all on one_time_tokens to smtp_proxy_access using (true) with check (true);
+create policy access_joins on group_members for insert to smtp_proxy_access with check (true);
+grant insert, delete, select (id, group_id, kind, user_id, email, role, created_by, expires_at, used_at, created_at)
+  on one_time_tokens to smtp_proxy_group, smtp_proxy_admin;
+grant select, update (used_at) on one_time_tokens to smtp_proxy_access;
+grant insert on group_members to smtp_proxy_access;
+
 -- The access role sees what it must to answer the functions below, and nothing that is not named here.
 create policy access_reads on groups for select to smtp_proxy_access using (true);
 create policy access_reads on users for select to smtp_proxy_access using (true);
@@ -230,6 +258,47 @@ create function find_own_password(target uuid) returns text
   language sql stable security definer set search_path = pg_catalog, public, pg_temp
   return (select u.password_hash from users u where u.id = target);
 
+-- Whose password a token of an administrator may set; null when it holds no longer.
+create function find_reset(given_hash bytea) returns uuid
+  language sql stable security definer set search_path = pg_catalog, public, pg_temp
+  return (select t.user_id from one_time_tokens t join users u on u.id = t.user_id
+    where t.token_hash = given_hash and t.kind = 'password_reset' and t.used_at is null and t.expires_at > now()
+      and u.status = 'active');
+
+-- Sets the password by such a token, uses it up and ends the user's sessions; answers the group that handed it over.
+create function use_reset(given_hash bytea, new_password text) returns uuid
+  language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+declare token one_time_tokens;
+begin
+  update one_time_tokens set used_at = now()
+    where token_hash = given_hash and kind = 'password_reset' and used_at is null and expires_at > now()
+    returning * into token;
+  if not found then return null; end if;
+  update users set password_hash = new_password, updated_at = now() where id = token.user_id;
+  delete from sessions s where s.user_id = token.user_id;
+  return token.group_id;
+end
+$$;
+
+-- Makes the user a member by an invitation that was written to the user's address; no row when it holds no longer.
+create function accept_invitation(given_hash bytea, given_user uuid)
+  returns table (group_id uuid, role text)
+  language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+declare token one_time_tokens;
+begin
+  select t.* into token from one_time_tokens t join groups g on g.id = t.group_id
+    join users u on u.id = given_user and lower(u.email) = lower(t.email)
+    where t.token_hash = given_hash and t.kind = 'invitation' and t.used_at is null and t.expires_at > now()
+      and g.status = 'active' and u.account_type = 'human' and u.status = 'active'
+    for update of t;
+  if not found then return; end if;
+  update one_time_tokens set used_at = now() where id = token.id;
+  insert into group_members (group_id, user_id, account_type, role)
+    values (token.group_id, given_user, 'human', token.role) on conflict do nothing;
+  return query select token.group_id, token.role;
+end
+$$;
+
 -- Ends every session of a user whose standing changed; administrators see no sessions themselves.
 create function end_user_sessions(target uuid) returns bigint
   language sql security definer set search_path = pg_catalog, public, pg_temp
@@ -247,7 +316,7 @@ begin
     'find_api_keys(bytea[])', 'use_api_keys(uuid[])', 'find_group_status(uuid)',
     'upgrade_password(uuid, text, text)', 'tell_login(uuid, uuid, text, jsonb, inet, text)',
     'user_is_ours_alone(uuid)', 'set_member_password(uuid, text, uuid, boolean)', 'find_own_password(uuid)',
-    'end_user_sessions(uuid)'
+    'end_user_sessions(uuid)', 'find_reset(bytea)', 'use_reset(bytea, text)', 'accept_invitation(bytea, uuid)'
   ] loop
     execute format('alter function %s owner to smtp_proxy_access', signature);
     execute format('revoke execute on function %s from public', signature);

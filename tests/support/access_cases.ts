@@ -228,6 +228,33 @@ export const coreCases: Readonly<Record<string, AccessCase>> = {
     answers: [204],
     foreign: [404],
   },
+  "POST /api/v1/groups/{id}/invitations": {
+    allowed: who.owners,
+    make: ({ alpha }) => ({ path: `${base}/groups/${alpha}/invitations`, body: { email: anyEmail() } }),
+    answers: [201],
+    foreign: [404],
+  },
+  "POST /api/v1/auth/accept-invitation": {
+    allowed: who.people,
+    make: () => ({ path: `${base}/auth/accept-invitation`, body: { token: "x" } }),
+    answers: [400],
+    foreign: "own",
+  },
+  "POST /api/v1/users/{id}/password-reset": {
+    allowed: who.admins,
+    make: async (world) => ({ path: `${base}/users/${await newUser(world)}/password-reset` }),
+    answers: [201],
+    foreign: [404],
+  },
+  "POST /api/v1/auth/reset-password": {
+    allowed: "public",
+    make: () => ({
+      path: `${base}/auth/reset-password`,
+      body: { token: "x", "new_password": "long enough" },
+    }),
+    answers: [400],
+    foreign: "own",
+  },
   "POST /api/v1/users/{id}/api-keys": {
     allowed: who.admins,
     make: async (world) => ({

@@ -5,6 +5,7 @@ import { apiKeyOperations } from "./api_keys.ts";
 import { authOperations } from "./auth.ts";
 import { groupOperations } from "./groups.ts";
 import { memberOperations } from "./members.ts";
+import { oneTimeTokenOperations } from "./one_time_tokens.ts";
 import { sessionOperations } from "./sessions.ts";
 import { userOperations } from "./users.ts";
 
@@ -15,6 +16,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...groupOperations(parts),
     ...memberOperations(parts),
     ...userOperations(parts),
+    ...oneTimeTokenOperations(parts),
     ...apiKeyOperations(parts),
     ...sessionOperations(parts),
     ...activityOperations(parts),

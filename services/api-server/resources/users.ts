@@ -192,7 +192,7 @@ function remove(parts: Parts): Operation {
  * A change of a user whom the principal sees and outranks in each of the groups that the principal sees, which are
  * locked in their order, so that whoever counts owners counts right.
  */
-async function onUser<T>(
+export async function onUser<T>(
   parts: Parts,
   asking: Asking,
   id: string,
@@ -226,7 +226,12 @@ function requireMayTouch(principal: Principal, group: GroupId, role: Role, user:
   requireRank(principal, group, role, `your role does not allow changing ${role} accounts`);
 }
 
-async function requireAlone(sql: GroupSql | SystemSql, principal: Principal, user: UserEntry): Promise<void> {
+/** Throws Refusal("user_is_shared") when other groups have the user too and the principal is no operator. */
+export async function requireAlone(
+  sql: GroupSql | SystemSql,
+  principal: Principal,
+  user: UserEntry,
+): Promise<void> {
   if (isOperator(principal) || await isOursAlone(sql as GroupSql, user.id)) return;
   throw new Refusal("user_is_shared", "only a system administrator may change this user");
 }
