@@ -17,6 +17,7 @@ const groupTables = {
   "routing_rule_providers": true,
   usage: true,
   sessions: true,
+  "one_time_tokens": true,
   "activity_logs": true,
   messages: true,
   recipients: true,

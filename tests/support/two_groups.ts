@@ -41,6 +41,8 @@ async function fillGroup(session: Session, name: string): Promise<GroupRows> {
     insert into usage (group_id, month, messages) values ('${group}', '2026-11-01', 5);
     insert into sessions (group_id, user_id, refresh_token_hash, expires_at)
       values ('${group}', '${user}', sha256('session-${name}'), now() + interval '1 day');
+    insert into one_time_tokens (group_id, kind, email, role, token_hash, expires_at)
+      values ('${group}', 'invitation', 'new@${name}.example', 'member', sha256('token-${name}'), now() + interval '1 day');
     insert into activity_logs (group_id, action, resource_type) values ('${group}', 'test', 'group');
     insert into auth_attempts (account, address, failures) values ('${name}', '192.0.2.1', 1);
     insert into messages (id, group_id, user_id, sender, recipient_count, size, content_hash, storage_ref, body,
