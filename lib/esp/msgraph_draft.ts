@@ -6,6 +6,7 @@ import { detachText } from "../mime/detach_text.ts";
 import type { MessageWithoutText } from "../mime/detach_text.ts";
 import type { Outgoing } from "../mime/outgoing.ts";
 import type { GraphMailbox, GraphResult } from "./msgraph_call.ts";
+import { outcomeOfUnsent } from "./msgraph_outcome.ts";
 import { callField } from "./msgraph_settings.ts";
 import type { RecipientOutcome } from "./outcome.ts";
 
@@ -84,10 +85,10 @@ async function sendDraft(mailbox: GraphMailbox, path: string, signal: AbortSigna
   // A request without a body would be repeated when its connection breaks, and the mail might be sent twice.
   const request = { path: `${path}/send`, contentType: "application/json", body: "{}", sendsMail: true };
   const sent = await mailbox.call(request, 202, signal);
-  const { outcome, result } = sent;
+  const { outcome, answer } = sent;
   if (outcome.kind === "accepted" || outcome.kind === "unknown") return sent;
   // A draft that is no longer there has been sent, unless somebody deleted it.
-  if (result?.kind === "answered" && result.status === 404) {
+  if (answer?.espCode === "ErrorItemNotFound") {
     return { ...sent, outcome: { kind: "unknown", fault: outcome.fault } };
   }
   await removeDraft(mailbox, path);
@@ -159,10 +160,7 @@ function ofUpload(outcome: RecipientOutcome): RecipientOutcome {
 
 /** Nothing was sent, whatever became of the request. */
 function unsent(result: GraphResult): GraphResult {
-  const { outcome } = result;
-  return outcome.kind === "unknown"
-    ? { ...result, outcome: { kind: "retry", fault: outcome.fault } }
-    : result;
+  return { ...result, outcome: outcomeOfUnsent(result.outcome) };
 }
 
 /** A draft that cannot be removed now is found later by `removeDrafts`. */

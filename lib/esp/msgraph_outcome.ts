@@ -61,6 +61,15 @@ export function outcomeOfGraph(
   return outcomeOfCode(result, hearing, error?.code ?? "");
 }
 
+/** The same for a request that sends nothing by itself: not to know its end means to make it again. */
+export function outcomeOfUnsent(outcome: RecipientOutcome): RecipientOutcome {
+  if (outcome.kind !== "unknown") return outcome;
+  const { fault } = outcome;
+  return fault.code === "aborted"
+    ? { kind: "wait", cause: "unavailable", fault: { ...fault, blame: "message" } }
+    : { kind: "retry", fault };
+}
+
 function outcomeOfCode(answer: HttpAnswer, hearing: Hearing, code: string): RecipientOutcome {
   if (answer.status < 400) return outcomeOfStatus(answer, hearing);
   if (answer.status === 413) return refused(answer, hearing, "message_too_large");

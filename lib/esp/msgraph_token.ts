@@ -3,6 +3,7 @@ import { ClientCertificate } from "./client_assertion.ts";
 import type { EspIo } from "./esp.ts";
 import type { HttpAnswer, HttpResult } from "./http.ts";
 import { answerOf, excerptOf, outcomeOfFailure, outcomeOfStatus, retried, waiting } from "./http_outcome.ts";
+import { outcomeOfUnsent } from "./msgraph_outcome.ts";
 import { graphClouds } from "./msgraph_settings.ts";
 import type { GraphSettings } from "./msgraph_settings.ts";
 import type { EspAnswer, RecipientOutcome } from "./outcome.ts";
@@ -121,9 +122,7 @@ export class GraphToken implements AsyncDisposable {
 
   #read(result: HttpResult): TokenResult {
     if (result.kind !== "answered") {
-      const outcome = outcomeOfFailure(result, this.secrets());
-      // Without a token nothing was sent, whatever became of the request for it.
-      return { outcome: outcome.kind === "unknown" ? { ...outcome, kind: "retry" } : outcome };
+      return { outcome: outcomeOfUnsent(outcomeOfFailure(result, this.secrets())) };
     }
     const granted = result.status === 200 ? grant.safeParse(result.json) : undefined;
     if (granted?.success !== true) return this.#denied(result);

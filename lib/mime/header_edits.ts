@@ -18,7 +18,7 @@ export interface HeaderField {
   readonly value: string;
 }
 
-/** The field that carries our message id to services that keep the header (RFC 6648 names need no X-, habit does). */
+/** The field that carries our message id where a service keeps the header and takes no id beside it. */
 export const messageIdField = "X-SMTP-Proxy-Message-ID";
 
 /** Fields that name blind recipients: nobody may see them. */

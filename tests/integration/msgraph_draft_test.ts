@@ -219,6 +219,20 @@ Deno.test("msgraph: before a draft is sent every fault can be tried again, and n
   }
 });
 
+Deno.test("msgraph: a call that is ended before its draft is sent waits, and spends nothing", async () => {
+  await using fake = await FakeGraph.open(app);
+  await using esp = openEsp(msgraph, graphSettingsOf(fake));
+  await esp.check(signal);
+  const before = fake.http.requests.length;
+  failAfter(fake, steps.piece, { read: "hang" });
+  const ended = new AbortController();
+  const words = deliverInWords(esp, parcelOf(["b@example.org"], streamedBody(mail)), ended.signal);
+  await fake.http.read(before + steps.piece + 1);
+  ended.abort();
+  assert.deepEqual(await words, ["wait unavailable message aborted"]);
+  assert.deepEqual([fake.sent.length, fake.drafts.size], [0, 0]);
+});
+
 Deno.test("msgraph: nothing is uploaded to where an endpoint of one's own may not be called", async () => {
   await using fake = await FakeGraph.open(app);
   const guardEndpoint = (url: URL) =>
