@@ -160,6 +160,7 @@ class Connection extends LibraryConnection implements Wire {
   readonly #release: () => void;
   #verb = "";
   #hasLeft = false;
+  #drain: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     server: LibraryServer,
@@ -330,7 +331,8 @@ class Connection extends LibraryConnection implements Wire {
     this.#tap.open();
     socket.on("data", () => {
       this.#tap.close();
-      setTimeout(() => this.#tap.open(), drainMs).unref();
+      clearTimeout(this.#drain);
+      this.#drain = setTimeout(() => this.#tap.open(), drainMs).unref();
     });
   }
 
@@ -338,6 +340,7 @@ class Connection extends LibraryConnection implements Wire {
     super._onClose();
     if (this.#hasLeft) return;
     this.#hasLeft = true;
+    clearTimeout(this.#drain);
     this.#conversation.left();
     this.#release();
     this.#hall.options.observer.session("closed");
