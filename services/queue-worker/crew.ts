@@ -1,9 +1,9 @@
 import type { MessageStore } from "../../lib/store/message_store.ts";
-import type { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import type { Bells } from "./bells.ts";
+import type { BodyMemory } from "./body_memory.ts";
 import type { Terms } from "./judge.ts";
 import type { KeptClaims } from "./keep_claims.ts";
 import type { OpenProviders } from "./open_providers.ts";
@@ -19,7 +19,7 @@ export interface Crew {
   readonly store: Pick<MessageStore, "get">;
   /** For bodies that are inline. */
   readonly sql: SystemSql;
-  readonly memory: MemoryBudget;
+  readonly memory: BodyMemory;
   readonly providers: OpenProviders;
   readonly health: ProviderHealth;
   /** One for each call in progress, from just before it until its end is committed. */

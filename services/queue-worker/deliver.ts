@@ -13,8 +13,6 @@ import { tryRoute } from "./try_route.ts";
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
 const maxDroppedClaims = 8;
 const afterFaultMs = 5000;
-/** For memory: other deliveries end and free it, so the wait is bounded by them; a timer takes no more than this. */
-const longestWaitMs = 86_400_000;
 
 /**
  * Delivers the message a doorbell rang for: claims it, tries its route, writes down what became of it, and settles
@@ -97,7 +95,7 @@ async function carry(delivery: Delivery): Promise<Settled> {
   const [first, ...others] = borrowed.route;
   if (first === undefined) return await putOff(delivery, "no_provider");
   const bytes = memoryFor(message.size, borrowed.route.map(espOf));
-  using _memory = await crew.memory.reserve(bytes, longestWaitMs, signal);
+  using _memory = await crew.memory.reserve(bytes, signal);
   const loaded = await loadBody(message, crew, signal);
   if (loaded.kind === "down") {
     crew.log.warn("body store cannot be reached", { messageId: message.id, error: loaded.error });

@@ -1,12 +1,11 @@
 import { countByGroup, countDead, countUnfinished } from "../../lib/messages/orphans_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import type { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 
 /** What the gauges show. */
 export interface GaugeSources {
   readonly database: Database;
-  readonly memory: MemoryBudget;
+  readonly memory: { readonly used: number };
   /** Whether this worker counts for all of them now; the others tell nothing of what they share. */
   readonly isCounting: () => boolean;
   /** A clock in milliseconds that never goes back. */

@@ -57,7 +57,7 @@ export function memoryFor(size: number, esps: readonly (MemoryUser | undefined)[
 
 /** Where a body is gathered at all, the HTTP client and the garbage of a moment ago take room as well: measured. */
 function leastOf(memoryPerByte: number | undefined): number {
-  return memoryPerByte === undefined ? 0 : Math.max(4, memoryPerByte);
+  return memoryPerByte === undefined ? 0 : Math.max(5, memoryPerByte);
 }
 
 /** What decides about the memory. */

@@ -5,11 +5,11 @@ import type { Database } from "../../lib/postgres/database.ts";
 import { answerTimeoutMs, espIoOf } from "../../lib/providers/esp_io.ts";
 import type { Queue } from "../../lib/queue/queue.ts";
 import type { SealingKey } from "../../lib/secrets/seal.ts";
-import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { Bells } from "./bells.ts";
+import { BodyMemory } from "./body_memory.ts";
 import { CleanUp } from "./clean_up.ts";
 import type { Crew, DeliveryTerms } from "./crew.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -82,7 +82,7 @@ export function openCrew(options: CrewOptions): OpenedCrew {
     claims,
     store,
     sql: database.system,
-    memory: new MemoryBudget(options.memoryBytes),
+    memory: new BodyMemory(options.memoryBytes),
     providers,
     health,
     slots,

@@ -89,7 +89,7 @@ Deno.test("deliver() keeps the ESP's id, code and words with the call", async ()
 });
 
 Deno.test("deliver() never holds more bodies than the memory has room for, as the ESP counts it", async () => {
-  const size = 100_000;
+  const size = 600_000;
   let now = 0;
   let most = 0;
   const kinds = [simulatorLike("gathering", { memoryPerByte: 5 }, async () => {
@@ -99,7 +99,7 @@ Deno.test("deliver() never holds more bodies than the memory has room for, as th
   })];
   await using room = await DeliveryRoom.open();
   await room.provider("gathering", {});
-  await using crew = room.crew({ kinds, memoryBytes: 11 * size, slots: 10 });
+  await using crew = room.crew({ kinds, memoryBytes: 13 * size, slots: 10 });
   const ids = await Promise.all(
     Array.from(
       { length: 8 },
