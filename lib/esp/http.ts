@@ -10,6 +10,8 @@ export interface HttpRequest {
    * Deno repeats it by itself when a kept connection breaks.
    */
   readonly body?: Uint8Array | string;
+  /** Nobody needs the bytes of `body` afterwards: their memory is freed as soon as they are handed over. */
+  readonly givesBodyAway?: boolean;
   /** Its answer decides whether mail was sent, so it is waited for a little longer. */
   readonly sendsMail?: boolean;
 }
@@ -89,18 +91,24 @@ export async function callHttp(
   return await readAnswer(response, limit);
 }
 
-function prepare({ method = "POST", url, headers, body }: HttpRequest, signal: AbortSignal): Request {
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+function prepare(
+  { method = "POST", url, headers, body, givesBodyAway = false }: HttpRequest,
+  signal: AbortSignal,
+): Request {
+  const bytes = (typeof body === "string" ? new TextEncoder().encode(body) : body) as
+    | Uint8Array<ArrayBuffer>
+    | undefined;
   const request = new Request(url, {
     method,
     headers,
     redirect: "manual",
     signal,
-    ...(bytes === undefined || bytes.length === 0 ? {} : { body: bytes as Uint8Array<ArrayBuffer> }),
+    ...(bytes === undefined || bytes.length === 0 ? {} : { body: bytes }),
   });
   // Deno repeats a request by itself when a kept connection ends before the answer, even after the server has read it,
   // unless the body is a stream. Reading the property makes it one, and its length stays known.
   void request.body;
+  if (givesBodyAway) bytes?.buffer.transfer(0);
   return request;
 }
 

@@ -4,7 +4,7 @@ export class JsonBytes {
   #bytes: Uint8Array<ArrayBuffer>;
   #length = 0;
 
-  /** Grows above its first capacity, at the price of a copy. */
+  /** Grows above its first capacity, at the price of a copy; arrays that were given out before are then empty. */
   constructor(capacity: number) {
     this.#bytes = new Uint8Array(capacity);
   }
@@ -35,9 +35,9 @@ export class JsonBytes {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#bytes.length) return;
-    const larger = new Uint8Array(Math.max(needed, Math.ceil(this.#bytes.length * 1.3)));
-    larger.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = larger;
+    // What was there before is freed at once.
+    const larger = Math.max(needed, Math.ceil(this.#bytes.length * 1.3));
+    this.#bytes = new Uint8Array(this.#bytes.buffer.transfer(larger));
   }
 }
 

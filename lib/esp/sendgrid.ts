@@ -3,9 +3,7 @@ import type { RecipientId } from "../ids.ts";
 import type { Recipient } from "../messages/message.ts";
 import { normalDomain } from "../mime/address.ts";
 import { droppedFields } from "../mime/header_edits.ts";
-import { openOutgoing } from "../mime/outgoing.ts";
 import { parseMessage } from "../mime/parse.ts";
-import { TooManyParts } from "../mime/parts.ts";
 import { sameAddress } from "../mime/recipient_fields.ts";
 import { accountSecrets, accountSettings, httpEndpoint } from "./account_settings.ts";
 import type { AccountCheck, Esp, EspIo, EspKind, Parcel } from "./esp.ts";
@@ -14,10 +12,10 @@ import { answerOf } from "./http_outcome.ts";
 import type { Hearing } from "./http_outcome.ts";
 import type { CallReport, EspAnswer, Fault, RecipientOutcome } from "./outcome.ts";
 import { sendgridMail } from "./sendgrid_mail.ts";
-import type { SendgridMail } from "./sendgrid_mail.ts";
 import { errorsOf, outcomeOfSendgrid, sendgridId } from "./sendgrid_outcome.ts";
 import { addressAt, planPersonalizations } from "./sendgrid_recipients.ts";
 import type { Personalization } from "./sendgrid_recipients.ts";
+import { readWhole } from "../store/whole_body.ts";
 import { callService, outcomeOfUnreadable, reportOf } from "./whole_parcel.ts";
 
 const settings = z.strictObject({
@@ -42,9 +40,16 @@ const hosts = { global: "https://api.sendgrid.com/", eu: "https://api.eu.sendgri
 /** After as many requests in which SendGrid names addresses that it does not take, the others are tried again later. */
 const mostRequests = 4;
 
+interface Prepared {
+  readonly json: Uint8Array;
+  readonly plan: readonly Personalization[];
+  readonly leftOut: number;
+}
+
 class Sendgrid implements Esp {
   readonly limits = { recipients: 1000, bytes: 30_000_000 };
-  readonly memoryPerByte = 4;
+  /** Measured: the message, its parts, the request and what the garbage collector has not taken yet. */
+  readonly memoryPerByte = 6;
   readonly smtpUtf8 = false;
   readonly #settings: SendgridSettings;
   readonly #io: EspIo;
@@ -55,15 +60,36 @@ class Sendgrid implements Esp {
   }
 
   async deliver(parcel: Parcel, signal: AbortSignal): Promise<CallReport> {
-    let mail: SendgridMail | undefined;
-    try {
-      signal.throwIfAborted();
-      mail = await this.#read(parcel);
-    } catch (error) {
-      return reportOf(parcel, outcomeOfUnusable(error, signal));
+    const outcomes = new Map<RecipientId, RecipientOutcome>();
+    let rest = parcel.recipients;
+    // SendGrid refuses all for the sake of some addresses that it names: the others follow at once.
+    for (let count = 1;; count++) {
+      let prepared: Prepared | undefined;
+      try {
+        signal.throwIfAborted();
+        prepared = await this.#prepare(parcel, rest);
+      } catch (error) {
+        return merged(outcomes, reportOf(parcel, outcomeOfUnreadable(error, signal), {}, rest));
+      }
+      if (prepared === undefined) return merged(outcomes, reportOf(parcel, senderMissing, {}, rest));
+      const result = await this.#call("POST", "v3/mail/send", signal, prepared.json);
+      const outcome = this.#outcomeOf(result);
+      const named = outcome.kind === "refused" && result.kind === "answered"
+        ? namedIn(result, prepared.plan)
+        : new Set();
+      const isNamed = ({ address }: Recipient) => named.has(sameAddress(address));
+      for (const { id } of rest.filter(isNamed)) outcomes.set(id, outcome);
+      rest = rest.filter((recipient) => !isNamed(recipient));
+      if (named.size > 0 && rest.length > 0 && count < mostRequests) continue;
+      const id = sendgridId(result);
+      return merged(
+        outcomes,
+        reportOf(parcel, named.size > 0 ? notYet : outcome, {
+          ...(id === undefined ? {} : { providerMessageId: id }),
+          ...(result.kind === "answered" ? { answer: this.#answerOf(result, prepared.leftOut) } : {}),
+        }, rest),
+      );
     }
-    if (mail === undefined) return reportOf(parcel, senderMissing);
-    return await this.#send(parcel.recipients, mail, signal);
   }
 
   async check(signal: AbortSignal): Promise<AccountCheck> {
@@ -79,46 +105,21 @@ class Sendgrid implements Esp {
     return Promise.resolve();
   }
 
-  async #read({ body, message, call }: Parcel): Promise<SendgridMail | undefined> {
-    const bytes = await (await openOutgoing(body, { dropped: [] })).bytes();
-    return sendgridMail(await parseMessage(bytes), {
+  /** Undefined when nobody can be named as the sender. The message's bytes are not kept: a large one would count twice. */
+  async #prepare(
+    { body, message, call }: Parcel,
+    recipients: readonly Recipient[],
+  ): Promise<Prepared | undefined> {
+    using bytes = await readWhole(body);
+    const mail = sendgridMail(await parseMessage(bytes.all), {
       message,
       customArgs: { "message-id": message.id, "call-id": call },
       dropped: droppedFields(this.#settings),
       passControls: this.#settings.pass_control_headers === true,
     });
-  }
-
-  /** Sends to all, and again to the others where SendGrid refuses all for the sake of some addresses that it names. */
-  async #send(
-    recipients: readonly Recipient[],
-    mail: SendgridMail,
-    signal: AbortSignal,
-  ): Promise<CallReport> {
-    const outcomes = new Map<RecipientId, RecipientOutcome>();
-    let rest = recipients;
-    for (let count = 1;; count++) {
-      const plan = planPersonalizations(rest, mail.to, mail.cc);
-      const result = await this.#call("POST", "v3/mail/send", signal, await mail.json(plan));
-      const outcome = this.#outcomeOf(result);
-      const named = outcome.kind === "refused" && result.kind === "answered"
-        ? namedIn(result, plan)
-        : new Set();
-      const isNamed = ({ address }: Recipient) => named.has(sameAddress(address));
-      const others = rest.filter((recipient) => !isNamed(recipient));
-      for (const { id } of rest.filter(isNamed)) outcomes.set(id, outcome);
-      if (named.size > 0 && others.length > 0 && count < mostRequests) {
-        rest = others;
-        continue;
-      }
-      for (const { id } of others) outcomes.set(id, named.size > 0 ? notYet : outcome);
-      const id = sendgridId(result);
-      return {
-        recipients: outcomes,
-        ...(id === undefined ? {} : { providerMessageId: id }),
-        ...(result.kind === "answered" ? { answer: this.#answerOf(result, mail) } : {}),
-      };
-    }
+    if (mail === undefined) return undefined;
+    const plan = planPersonalizations(recipients, mail.to, mail.cc);
+    return { json: await mail.json(plan), plan, leftOut: mail.leftOut };
   }
 
   async #domains(signal: AbortSignal): Promise<readonly string[] | undefined> {
@@ -142,7 +143,7 @@ class Sendgrid implements Esp {
         method,
         url: new URL(path, base),
         headers: body === undefined ? headers : { ...headers, "content-type": "application/json" },
-        ...(body === undefined ? {} : { body, sendsMail: true }),
+        ...(body === undefined ? {} : { body, sendsMail: true, givesBodyAway: true }),
       },
       signal,
       endpoint !== undefined,
@@ -157,7 +158,7 @@ class Sendgrid implements Esp {
     return { now: this.#io.now(), secrets: [this.#settings.api_key] };
   }
 
-  #answerOf(result: HttpAnswer, { leftOut }: SendgridMail): EspAnswer {
+  #answerOf(result: HttpAnswer, leftOut: number): EspAnswer {
     const answer = answerOf(result, [this.#settings.api_key], errorsOf(result)[0]?.field);
     if (leftOut === 0) return answer;
     return { ...answer, excerpt: `Empty attachments left out: ${leftOut}. ${answer.excerpt}`.slice(0, 500) };
@@ -175,9 +176,8 @@ function namedIn(answer: HttpAnswer, plan: readonly Personalization[]): Readonly
   return named;
 }
 
-function outcomeOfUnusable(error: unknown, signal: AbortSignal): RecipientOutcome {
-  if (!(error instanceof TooManyParts)) return outcomeOfUnreadable(error, signal);
-  return { kind: "refused", fault: { blame: "message", code: "too_many_parts", detail: error.message } };
+function merged(outcomes: ReadonlyMap<RecipientId, RecipientOutcome>, report: CallReport): CallReport {
+  return { ...report, recipients: new Map([...outcomes, ...report.recipients]) };
 }
 
 const senderMissing: RecipientOutcome = {

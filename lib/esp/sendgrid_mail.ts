@@ -1,4 +1,5 @@
 import type { Message } from "../messages/message.ts";
+import { Utf8Watch } from "../mime/charset.ts";
 import { asciiAddress, parseMailbox } from "../mime/address.ts";
 import { namedMailboxes } from "../mime/mailboxes.ts";
 import type { NamedMailbox } from "../mime/mailboxes.ts";
@@ -144,13 +145,13 @@ const turnPieces = 5;
 async function writeAttachments(json: JsonBytes, attachments: readonly Attachment[]): Promise<void> {
   for (const [index, file] of attachments.entries()) {
     json.raw(`${index === 0 ? ',"attachments":[' : ","}{"content":"`);
-    const watch = new TextWatch();
+    const watch = new Utf8Watch();
     let count = 0;
-    for (const piece of base64Of(watch.through(file.bytes()))) {
+    for (const piece of base64Of(watched(file.bytes(), watch))) {
       json.raw(piece);
       if (++count % turnPieces === 0) await breathe();
     }
-    json.raw(`",${JSON.stringify(labelsOf(file, watch.isUtf8)).slice(1)}`);
+    json.raw(`",${JSON.stringify(labelsOf(file, watch.isWhole)).slice(1)}`);
   }
   json.raw("]");
 }
@@ -165,26 +166,9 @@ function labelsOf({ type, fileName, isInline, contentId }: Attachment, isUtf8: b
   };
 }
 
-/** Sees whether bytes that pass are UTF-8. */
-class TextWatch {
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
-  isUtf8 = true;
-
-  *through(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
-    for (const piece of pieces) {
-      this.#look(piece);
-      yield piece;
-    }
-    this.#look();
-  }
-
-  #look(piece?: Uint8Array): void {
-    if (!this.isUtf8) return;
-    try {
-      this.#decoder.decode(piece, { stream: piece !== undefined });
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-      this.isUtf8 = false;
-    }
+function* watched(pieces: Iterable<Uint8Array>, watch: Utf8Watch): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    watch.look(piece);
+    yield piece;
   }
 }

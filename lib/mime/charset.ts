@@ -1,21 +1,63 @@
 import { isUtf8 } from "node:buffer";
 
-const pieceLength = 256 * 1024;
-
 /**
  * Bytes as text, in pieces. A charset nobody knows, none, and US-ASCII with bytes that it lacks are taken for UTF-8
  * where the bytes are that, else for Windows-1252, which old clients mean; what cannot be decoded becomes U+FFFD.
  */
-export function* decodedText(pieces: Iterable<Uint8Array>, charset: string | undefined): Generator<string> {
+export function* decodedText(
+  pieces: () => Iterable<Uint8Array>,
+  charset: string | undefined,
+): Generator<string> {
   const label = charset?.trim().toLowerCase() ?? "";
-  if (/^(unicode-1-1-)?utf-?7$/.test(label)) {
-    yield decodeUtf7(latin1(joined(pieces)));
-    return;
+  if (/^(unicode-1-1-)?utf-?7$/.test(label)) yield decodeUtf7(latin1(pieces()));
+  else {yield* streamed(
+      pieces(),
+      (isVague(label) ? undefined : decoderFor(label)) ?? guessedDecoder(pieces()),
+    );}
+}
+
+function guessedDecoder(pieces: Iterable<Uint8Array>): TextDecoder {
+  const watch = new Utf8Watch();
+  for (const piece of pieces) {
+    watch.look(piece);
+    if (!watch.isUtf8) break;
   }
-  const known = isVague(label) ? undefined : decoderFor(label);
-  if (known !== undefined) return yield* streamed(pieces, known);
-  const bytes = joined(pieces);
-  yield* streamed(slices(bytes), new TextDecoder(isUtf8(bytes) ? "utf-8" : "windows-1252"));
+  return new TextDecoder(watch.isWhole ? "utf-8" : "windows-1252");
+}
+
+/** Sees whether bytes that come in pieces are UTF-8. */
+export class Utf8Watch {
+  #rest: Uint8Array = new Uint8Array(0);
+  /** So far; a character may still be open. */
+  isUtf8 = true;
+
+  /** All that was looked at is UTF-8, and no character is open. */
+  get isWhole(): boolean {
+    return this.isUtf8 && this.#rest.length === 0;
+  }
+
+  look(piece: Uint8Array): void {
+    if (!this.isUtf8) return;
+    let bytes = piece;
+    if (this.#rest.length > 0) {
+      bytes = new Uint8Array(this.#rest.length + piece.length);
+      bytes.set(this.#rest);
+      bytes.set(piece, this.#rest.length);
+    }
+    const end = bytes.length - openBytes(bytes);
+    this.isUtf8 = isUtf8(bytes.subarray(0, end));
+    this.#rest = bytes.slice(end);
+  }
+}
+
+/** How many bytes at the end begin a character that goes on. */
+function openBytes(bytes: Uint8Array): number {
+  for (let count = 1; count <= Math.min(3, bytes.length); count++) {
+    const byte = bytes[bytes.length - count] ?? 0;
+    if (byte < 0x80) return 0;
+    if (byte >= 0xc0) return count < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? count : 0;
+  }
+  return 0;
 }
 
 function* streamed(pieces: Iterable<Uint8Array>, decoder: TextDecoder): Generator<string> {
@@ -41,26 +83,10 @@ function decoderFor(label: string): TextDecoder | undefined {
   }
 }
 
-function* slices(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += pieceLength) yield bytes.subarray(at, at + pieceLength);
-}
-
-function joined(pieces: Iterable<Uint8Array>): Uint8Array {
-  const all = [...pieces];
-  const [first] = all;
-  if (all.length === 1 && first !== undefined) return first;
-  const whole = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of all) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
-}
-
-function latin1(bytes: Uint8Array): string {
+function latin1(pieces: Iterable<Uint8Array>): string {
+  const decoder = new TextDecoder("windows-1252");
   let text = "";
-  for (const piece of slices(bytes)) text += new TextDecoder("windows-1252").decode(piece);
+  for (const piece of pieces) text += decoder.decode(piece);
   return text;
 }
 

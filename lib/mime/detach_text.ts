@@ -31,6 +31,6 @@ export async function detachText(message: Uint8Array): Promise<MessageWithoutTex
   return {
     rest: Buffer.concat([message.subarray(0, from), message.subarray(from + body.length)]),
     format: type === "text/html" ? "html" : "text",
-    text: [...decodedText(decodedPieces(body, encoding), parameters.get("charset"))].join(""),
+    text: [...decodedText(() => decodedPieces(body, encoding), parameters.get("charset"))].join(""),
   };
 }

@@ -69,7 +69,7 @@ export async function parseMessage(message: Uint8Array): Promise<ParsedMessage> 
 /** A field's value for people: encoded words are decoded, raw bytes are UTF-8 or Windows-1252, controls are spaces. */
 export function fieldText(value: string): string {
   const bytes = Uint8Array.from(value, (character) => character.charCodeAt(0));
-  const text = [...decodedText([bytes], undefined)].join("");
+  const text = [...decodedText(() => [bytes], undefined)].join("");
   return decodeWords(text).replace(/\p{Cc}+/gu, " ").trim().toWellFormed();
 }
 
@@ -102,7 +102,7 @@ class Decomposition {
     return [...this.#bodies].sort(([a], [b]) => rank(a) - rank(b)).map(([type, part]) => ({
       type,
       size: part.body.length,
-      text: () => decodedText(decodedPieces(part.body, part.encoding), part.parameters.get("charset")),
+      text: () => decodedText(() => decodedPieces(part.body, part.encoding), part.parameters.get("charset")),
     }));
   }
 
