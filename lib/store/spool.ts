@@ -52,7 +52,7 @@ export async function openSpool(
     memoryFor: (size) => 2 * Math.min(size, memoryLimit),
     begin(label) {
       const create = () => createPart(directory, files);
-      const writer = new Writer(create, buffers, headerSize(label), () => open.delete(writer));
+      const writer = new Writer(create, buffers, label, () => open.delete(writer));
       open.add(writer);
       return writer;
     },
@@ -90,7 +90,7 @@ const mostFree = 40;
 class Writer implements BodyWriter {
   readonly #create: () => Promise<Part>;
   readonly #buffers: Buffers;
-  readonly #headerSize: number;
+  readonly #label: BodyLabel;
   readonly #onEnd: () => void;
   readonly #hash = createHash("sha256");
   #size = 0;
@@ -98,7 +98,9 @@ class Writer implements BodyWriter {
   #filled = 0;
   #spare: Uint8Array<ArrayBuffer> | undefined;
   #part: Part | undefined;
-  #position: number;
+  /** Bytes left free for the header, and where in the file the buffer goes; known when a file is needed. */
+  #headerSize = 0;
+  #position = 0;
   /** The caller's write that has not ended. */
   #taking: Promise<void> | undefined;
   /** The buffer on its way to the disk; never rejects. */
@@ -106,10 +108,10 @@ class Writer implements BodyWriter {
   #failure: { readonly error: unknown } | undefined;
   #ended = false;
 
-  constructor(create: () => Promise<Part>, buffers: Buffers, headerSize: number, onEnd: () => void) {
+  constructor(create: () => Promise<Part>, buffers: Buffers, label: BodyLabel, onEnd: () => void) {
     this.#create = create;
     this.#buffers = buffers;
-    this.#headerSize = this.#position = headerSize;
+    this.#label = label;
     this.#onEnd = onEnd;
     this.#buffer = new Uint8Array(Math.min(usualSize, buffers.size));
   }
@@ -174,6 +176,7 @@ class Writer implements BodyWriter {
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
+    if (this.#headerSize === 0) this.#headerSize = this.#position = headerSize(this.#label);
     if (this.#buffer.length < this.#buffers.size) {
       const whole = this.#buffers.take();
       whole.set(this.#buffer.subarray(0, this.#filled));

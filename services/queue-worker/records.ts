@@ -41,7 +41,8 @@ export class Records {
     this.#start = coalesce(async (starts) => {
       const begun = await startCalls(database.system, starts);
       return starts.map(({ call }) => done(begun.has(call)));
-    }, this.#batches("calls"));
+      // Calls are written down ahead of their turn: they can wait for company.
+    }, { ...this.#batches<CallStart>("calls"), gapMs: 4 });
     this.#settle = coalesce(
       async (settlements) => (await settleAll(database.system, settlements)).map(done),
       this.#batches("settlements"),

@@ -1,3 +1,4 @@
+import { Deadlines } from "../../lib/deadlines.ts";
 import type { StorageRef, Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
@@ -22,12 +23,12 @@ export interface StoreBodyOptions {
 
 /** A full store is the client's to wait for; one that is unreachable is replaced by the row, for bodies small enough. */
 export function storeBody(options: StoreBodyOptions): StoreBody {
+  const deadlines = new Deadlines(options.putTimeoutMs);
   return async (submission) => {
     const { body } = submission;
     try {
-      return {
-        storageRef: await withLimit(options.store.put(labelOf(submission), body), options.putTimeoutMs),
-      };
+      // A put that ends after its limit leaves a body without a row, which the collector removes.
+      return { storageRef: await deadlines.limit(options.store.put(labelOf(submission), body)) };
     } catch (error) {
       // A store with too much waiting is as good as one that cannot be reached.
       const isOverloaded = error instanceof Refusal && error.code === "body_memory_full";
@@ -63,15 +64,4 @@ function labelOf(submission: Submission) {
     mailFrom: submission.mailFrom,
     recipients: submission.recipients.map((recipient) => recipient.address),
   };
-}
-
-/** A put that ends after its limit leaves a body without a row, which the collector removes. */
-async function withLimit<T>(work: Promise<T>, limitMs: number): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`No answer within ${limitMs} ms`)), limitMs);
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
