@@ -1,4 +1,4 @@
-import type { MessageId } from "../ids.ts";
+import type { GroupId, MessageId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { StorageRef } from "./message.ts";
 
@@ -92,6 +92,13 @@ export async function findNeeded(
       join messages m on m.id = found.id
     where m.body_removed_at is null`;
   return new Set(rows.map(({ ref }) => ref));
+}
+
+/** Of these groups those that there are, whatever has become of them. */
+export async function findGroups(sql: SystemSql, groups: readonly GroupId[]): Promise<ReadonlySet<GroupId>> {
+  const rows = await sql<{ id: GroupId }>`
+    select g.id from groups g where g.id::text = any(${[...new Set(groups)]}::text[])`;
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** Whether there is any message at all: without one, nobody can say whose a body is. */

@@ -1,4 +1,5 @@
-import { findNeeded, hasMessages } from "../../lib/messages/retention_table.ts";
+import type { GroupId } from "../../lib/ids.ts";
+import { findGroups, findNeeded, hasMessages } from "../../lib/messages/retention_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import type { MessageStore, StoredBody } from "../../lib/store/message_store.ts";
 import { removeBodies } from "./give_up_bodies.ts";
@@ -14,27 +15,41 @@ export interface CollectParts {
 
 const leastAgeMs = 24 * 3_600_000;
 const pageSize = 500;
+const labelsAtOnce = 32;
 
 /**
  * Removes bodies older than a day that no message needs: orphans of submissions that failed, and what was given up and
- * never removed (ruling 3.15). Answers how many; a database without any message is not believed to be theirs.
+ * never removed (ruling 3.15). Answers how many. Bodies of groups that this database does not know are left alone: they
+ * may be another installation's, and a database without any message knows nobody's.
  */
-export async function collectBodies({ sql, store, nowMs, signal }: CollectParts): Promise<number> {
+export async function collectBodies(parts: CollectParts): Promise<number> {
+  const { sql, store, nowMs, signal } = parts;
   if (!await hasMessages(sql)) return 0;
   let count = 0;
   let page: StoredBody[] = [];
-  async function removeOrphans(): Promise<void> {
-    const needed = await findNeeded(sql, page);
-    const orphans = page.filter(({ ref }) => !needed.has(ref));
-    page = [];
-    await removeBodies(store, orphans);
-    count += orphans.length;
-  }
   for await (const body of store.list(new Date(nowMs - leastAgeMs))) {
     if (signal.aborted) return count;
     page.push(body);
-    if (page.length >= pageSize) await removeOrphans();
+    if (page.length < pageSize) continue;
+    count += await collectPage(parts, page);
+    page = [];
   }
-  if (page.length > 0) await removeOrphans();
+  return count + await collectPage(parts, page);
+}
+
+async function collectPage({ sql, store }: CollectParts, page: readonly StoredBody[]): Promise<number> {
+  const needed = await findNeeded(sql, page);
+  const orphans = page.filter(({ ref }) => !needed.has(ref));
+  let count = 0;
+  for (let at = 0; at < orphans.length; at += labelsAtOnce) {
+    const some = orphans.slice(at, at + labelsAtOnce);
+    const groups = await Promise.all(some.map(async ({ label }) => (await label())?.group));
+    const known = await findGroups(sql, groups.filter((group) => group !== undefined));
+    const ours = some.filter((_, index) => known.has(groups[index] ?? nobody));
+    await removeBodies(store, ours);
+    count += ours.length;
+  }
   return count;
 }
+
+const nobody = "" as GroupId;
