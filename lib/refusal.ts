@@ -95,6 +95,7 @@ export const requestRefusals = {
   mail_unfinished: "conflict",
   body_gone: "conflict",
   too_many: "conflict",
+  too_many_conflicts: "limited",
 } as const satisfies Record<string, RefusalClass>;
 
 /** Every reason for a refusal and its class, from which `problems.ts` makes the HTTP status. */

@@ -1,6 +1,7 @@
 import type { Config } from "../../lib/config/settings.ts";
 import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
+import { ConflictThrottle } from "./access/conflict_throttle.ts";
 import { LoginDesk } from "./access/login.ts";
 import { openTokens } from "./access/tokens.ts";
 import type { Databases, Parts } from "./parts.ts";
@@ -38,6 +39,7 @@ export function openParts(
     parts: {
       databases,
       desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs }),
+      conflicts: new ConflictThrottle(),
       requireGroupDomains,
       defaultMonthlyLimit,
     },

@@ -2,6 +2,7 @@ import { type Activity, recordActivity } from "../../lib/activity/activity_table
 import type { GroupId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { GroupSql, Sql, SystemSql } from "../../lib/postgres/sql.ts";
+import type { ConflictThrottle } from "./access/conflict_throttle.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
 import type { Call } from "./call.ts";
@@ -20,6 +21,7 @@ export interface Databases {
 export interface Parts {
   readonly databases: Databases;
   readonly desk: LoginDesk;
+  readonly conflicts: ConflictThrottle;
   /** An account's sender domains must lie within its group's. */
   readonly requireGroupDomains: boolean;
   readonly defaultMonthlyLimit: number;

@@ -49,7 +49,10 @@ export function createUser(parts: Parts): Operation {
       const hash = wanted.password === undefined ? null : await hashPassword(wanted.password);
       const make = (sql: GroupSql | SystemSql, note: Note) =>
         insert(parts, asking, sql, note, wanted, group, hash);
-      return await withRights(parts, asking, make, group ?? asking.principal.group);
+      return await parts.conflicts.guard(
+        asking.principal.user,
+        () => withRights(parts, asking, make, group ?? asking.principal.group),
+      );
     },
   });
 }

@@ -110,7 +110,10 @@ function update(parts: Parts): Operation {
           field: "password",
         });
       }
-      return await change(parts, asking, params.id, { ...rest, allowedDomains }, hash, "admin.update_user");
+      return await parts.conflicts.guard(
+        asking.principal.user,
+        () => change(parts, asking, params.id, { ...rest, allowedDomains }, hash, "admin.update_user"),
+      );
     },
   });
 }
