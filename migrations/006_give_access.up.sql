@@ -45,6 +45,7 @@ create table one_time_tokens (
   check (case kind when 'invitation' then email is not null and role is not null else user_id is not null end)
 );
 create index one_time_tokens_group on one_time_tokens (group_id, id desc);
+create index one_time_tokens_expiry on one_time_tokens (expires_at);
 alter table one_time_tokens enable row level security;
 alter table one_time_tokens force row level security;
 create policy own_group on one_time_tokens to smtp_proxy_group
@@ -54,7 +55,7 @@ create policy access_all on one_time_tokens to smtp_proxy_access using (true) wi
 create policy access_joins on group_members for insert to smtp_proxy_access with check (true);
 grant insert, delete, select (id, group_id, kind, user_id, email, role, created_by, expires_at, used_at, created_at)
   on one_time_tokens to smtp_proxy_group, smtp_proxy_admin;
-grant select, update (used_at) on one_time_tokens to smtp_proxy_access;
+grant select, delete, update (used_at) on one_time_tokens to smtp_proxy_access;
 grant insert on group_members to smtp_proxy_access;
 
 -- The access role sees what it must to answer the functions below, and nothing that is not named here.
@@ -139,7 +140,7 @@ create function find_membership(given_user uuid, given_group uuid)
     order by g.status = 'active' desc, m.created_at, m.id limit 1;
   end;
 
--- Opens a session and forgets the oldest beyond twenty of the user.
+-- Opens a session and forgets the oldest beyond twenty of the user, and a few of anybody's that have ended.
 create function open_session(new_id uuid, given_user uuid, given_group uuid, hash bytea, ends timestamptz,
     address inet, agent text) returns void
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
@@ -149,6 +150,11 @@ begin
   update users set last_login = now(), failed_attempts = 0 where id = given_user;
   delete from sessions where id in (
     select s.id from sessions s where s.user_id = given_user order by s.refreshed_at desc, s.id desc offset 20);
+  delete from sessions where id in (
+    select s.id from sessions s where s.expires_at < now() order by s.expires_at limit 10 for update skip locked);
+  delete from one_time_tokens where id in (
+    select t.id from one_time_tokens t where t.expires_at < now() order by t.expires_at limit 10
+    for update skip locked);
 end
 $$;
 

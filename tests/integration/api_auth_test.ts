@@ -199,3 +199,24 @@ Deno.test("one's own password is changed by knowing it, and ends one's other ses
   assert.equal((await api.ask("GET", me, { token: there })).status, 401);
   await assert.rejects(api.login("ann@acme.example"));
 });
+
+Deno.test("sessions that have ended go as others begin, and a user keeps twenty at most", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "acme");
+  const user = await addPerson(api, "ann@acme.example", [[group, "member"]]);
+  const other = await addPerson(api, "bob@acme.example", [[group, "member"]], "none");
+  await sql(
+    api,
+    `insert into sessions (group_id, user_id, refresh_token_hash, expires_at, refreshed_at)
+     select $1, case when n <= 25 then $2::uuid else $3::uuid end, sha256(n::text::bytea),
+       now() + case when n <= 25 then interval '1 day' else interval '-1 day' end, now() - interval '1 day'
+     from generate_series(1, 30) n`,
+    [group, user, other],
+  );
+  const token = await api.login("ann@acme.example");
+  const listed = await api.ask("GET", "/api/v1/sessions", { token });
+  assert.equal(listed.body.items.length, 20);
+  assert.equal(listed.body.items.filter((session: { current: boolean }) => session.current).length, 1);
+  const [left] = await sql(api, "select count(*)::int as n from sessions where user_id = $1", [other]);
+  assert.equal(left?.["n"], 0);
+});
