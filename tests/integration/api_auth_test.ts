@@ -119,6 +119,16 @@ Deno.test("five failures lock an account for others and an address for all, and 
   assert.equal(await attempt("ann@acme.example", testPassword, "203.0.113.5"), 200, "the lock has ended");
 });
 
+Deno.test("many who log in at once from one address do not lock each other out", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "acme");
+  for (let n = 0; n < 8; n++) await addPerson(api, `p${n}@acme.example`, [[group, "member"]]);
+  const tokens = await Promise.all(
+    Array.from({ length: 16 }, (_, n) => api.login(`p${n % 8}@acme.example`)),
+  );
+  assert.equal(new Set(tokens).size, 16);
+});
+
 Deno.test("suspending a user, a membership or a group counts at the next request, refresh and login", async () => {
   await using api = await testApi();
   const group = await addGroup(api, "acme");

@@ -20,7 +20,7 @@ import {
 import { hashPassword, verifyPassword } from "../../../lib/users/password.ts";
 import type { Call } from "../call.ts";
 import type { TokenClaims, Tokens, TokenSubject } from "./tokens.ts";
-import { Turns } from "./turns.ts";
+import { KeyedTurns, Turns } from "./turns.ts";
 
 /** What logging in needs. */
 export interface LoginParts {
@@ -48,6 +48,7 @@ const noHash = "";
 export class LoginDesk {
   readonly #parts: LoginParts;
   readonly #turns = new Turns(2, 100);
+  readonly #addresses = new KeyedTurns(50);
 
   constructor(parts: LoginParts) {
     this.#parts = parts;
@@ -61,6 +62,8 @@ export class LoginDesk {
     const { database, attempts: most, lockoutMs } = this.#parts;
     const account = `api:${email.toLowerCase()}`.slice(0, 255);
     const address = `api:${addressKey(call.address)}`;
+    // One after another from one address: a try counts until it has succeeded, and must not lock out its neighbours.
+    using _turn = await this.#addresses.take(address);
     const wait = await beginLogin(database.system, account, address, { most, lockoutMs });
     if (wait > 0) {
       throw new Refusal("credentials_throttled", "too many login attempts, try again later", {

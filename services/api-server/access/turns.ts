@@ -32,3 +32,35 @@ export class Turns {
     else next();
   }
 }
+
+/** Turns for each of any number of keys, one at a time; a key that nobody uses is forgotten. */
+export class KeyedTurns {
+  readonly #maxWaiting: number;
+  readonly #keys = new Map<string, { readonly turns: Turns; users: number }>();
+
+  constructor(maxWaiting: number) {
+    this.#maxWaiting = maxWaiting;
+  }
+
+  /** Resolves when it is the caller's turn for the key; disposing ends it. */
+  async take(key: string): Promise<Disposable> {
+    const entry = this.#keys.get(key) ?? { turns: new Turns(1, this.#maxWaiting), users: 0 };
+    this.#keys.set(key, entry);
+    entry.users++;
+    const leave = () => {
+      if (--entry.users === 0) this.#keys.delete(key);
+    };
+    try {
+      const turn = await entry.turns.take();
+      return {
+        [Symbol.dispose]() {
+          turn[Symbol.dispose]();
+          leave();
+        },
+      };
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+}
