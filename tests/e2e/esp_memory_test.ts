@@ -6,6 +6,7 @@ import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { peakResidentMiB } from "../bench/measure.ts";
+import { openSink } from "../bench/sink_handle.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
@@ -84,6 +85,14 @@ function simpleService(config: Readonly<Record<string, unknown>>): Promise<Servi
 }
 
 const services: Readonly<Record<string, () => Promise<Service>>> = {
+  async smtp() {
+    const sink = await openSink("/tmp");
+    return {
+      config: { host: "127.0.0.1", port: sink.port, tls: "none" },
+      [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+    };
+  },
+  sendgrid: () => simpleService({ "api_key": "SG.key" }),
   ses: () =>
     simpleService({ region: "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret" }),
   mailgun: () => simpleService({ domain: "example.com", "api_key": "key" }),
