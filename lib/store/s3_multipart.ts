@@ -122,26 +122,30 @@ export async function abortStale(client: S3Client, prefix: string, before: Date)
   }
 }
 
-/** A stream's bytes in pieces of one size, the last of which may be shorter; a piece's memory is the caller's. */
+/** A stream's bytes in pieces of one size, the last of which may be shorter; each lies where the one before lay. */
 export async function* inPieces(
   stream: ReadableStream<Uint8Array>,
   size: number,
 ): AsyncGenerator<Uint8Array> {
-  let piece = new Uint8Array(size);
+  const piece = new Uint8Array(size);
   let filled = 0;
-  for await (let chunk of stream) {
-    while (chunk.length > 0) {
-      const taken = chunk.subarray(0, size - filled);
-      piece.set(taken, filled);
-      filled += taken.length;
-      chunk = chunk.subarray(taken.length);
-      if (filled < size) continue;
-      yield piece;
-      piece = new Uint8Array(size);
-      filled = 0;
+  try {
+    for await (let chunk of stream) {
+      while (chunk.length > 0) {
+        const taken = chunk.subarray(0, size - filled);
+        piece.set(taken, filled);
+        filled += taken.length;
+        chunk = chunk.subarray(taken.length);
+        if (filled < size) continue;
+        yield piece;
+        filled = 0;
+      }
     }
+    if (filled > 0) yield piece.subarray(0, filled);
+  } finally {
+    // The garbage collector would come much later: it does not see how much memory is waiting for it.
+    piece.buffer.transfer(0);
   }
-  if (filled > 0) yield piece.subarray(0, filled);
 }
 
 function escaped(text: string): string {

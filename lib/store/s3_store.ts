@@ -10,6 +10,7 @@ import { fullOr, hasCode, isAbsent, isTaken, S3Error, xmlText, xmlTexts } from "
 import { hashIn, labelIn, metadataOf } from "./s3_label.ts";
 import { abortStale, partSize, uploadInParts } from "./s3_multipart.ts";
 import { faultOfPlace } from "./s3_place.ts";
+import { readWhole } from "./whole_body.ts";
 import { idOfPath, objectOf, pathOf, refOf } from "./s3_ref.ts";
 import { S3Client, type S3ClientOptions } from "./s3_request.ts";
 
@@ -19,7 +20,7 @@ export interface S3StoreOptions extends Omit<S3ClientOptions, "timeoutMs"> {
   readonly encryption?: { readonly kind: "AES256" } | { readonly kind: "aws:kms"; readonly keyId?: string };
   /** Longest wait for an answer; 30 s when not given. */
   readonly timeoutMs?: number;
-  /** Bytes of bodies on their way at a time; 64 MiB when not given. */
+  /** Memory for bodies on their way; 64 MiB when not given, which is for 128 small ones or 4 large ones at a time. */
   readonly uploadMemory?: number;
 }
 
@@ -31,7 +32,7 @@ export interface ReachableStore extends MessageStore {
 
 const smallBody = 256 << 10;
 /** So that no more than so many requests are made for bodies that weigh nothing. */
-const leastShare = 1 << 20;
+const leastShare = 512 << 10;
 const longestWaitMs = 30_000;
 const checkedForMs = 2000;
 
@@ -77,7 +78,8 @@ class S3Store implements ReachableStore {
       ...this.#encryption,
     };
     using _share = await this.#uploads.reserve(
-      Math.max(Math.min(body.size, partSize), leastShare),
+      // What is sent is there twice: fetch makes a copy of its own.
+      Math.max(2 * Math.min(body.size, partSize), leastShare),
       longestWaitMs,
     );
     try {
@@ -154,13 +156,13 @@ class S3Store implements ReachableStore {
     if (body.size > partSize) {
       return await uploadInParts({ client: this.#client, key, body, headers, condition });
     }
-    const bytes = await body.bytes();
+    using bytes = await readWhole(body);
     await this.#client.ask({
       what: "store a body",
       method: "PUT",
       key,
       headers: { ...headers, ...condition, "x-amz-checksum-sha256": body.sha256.toBase64() },
-      body: bytes,
+      body: bytes.all,
       // S3 compares it with what arrives, so it need not be computed once more.
       bodyHash: body.sha256.toHex(),
     });
