@@ -12,7 +12,7 @@ export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
   const development = environment === "development";
   const callable = { allowedNetworks: esp.allowedNetworks, allowedPorts: esp.allowedPorts, development };
   return {
-    fetch,
+    fetch: fetchWithFreshConnections(),
     now: () => new Date(),
     guard: createGuard(callable),
     guardEndpoint: createEndpointGuard({ ...callable, allowedOrigins: esp.allowedEndpoints }),
@@ -23,6 +23,17 @@ export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
     ...(esp.allowFile && { mailFolder: esp.fileFolder }),
     credentials: createCredentials(processWorld),
   };
+}
+
+/**
+ * Services end idle connections after about a minute, and a request that crosses that end is in doubt: nobody knows
+ * whether it was read. So connections are not kept as long as that.
+ */
+const idleMs = 20_000;
+
+function fetchWithFreshConnections(): typeof fetch {
+  const client = Deno.createHttpClient({ poolIdleTimeout: idleMs });
+  return (input, init) => fetch(input, { ...init, client });
 }
 
 type EspConfig = Pick<Config, "esp" | "delivery" | "environment">;
