@@ -4,6 +4,7 @@ import type { SystemSql } from "../postgres/sql.ts";
 import type { EspAnswer } from "../esp/outcome.ts";
 import { spanOf } from "./id_span.ts";
 import type { FailureCode, MessageStatus } from "./message.ts";
+import { type PlainSettlement, settlePlain } from "./plain_outcomes_table.ts";
 
 /** What becomes of one recipient. */
 export interface RecipientChange {
@@ -67,17 +68,45 @@ interface SettledRow {
 }
 
 /**
- * Writes a batch of settlements in one statement; for each what its message has become, or undefined when its claim is
- * lost, in which case nothing of it was written.
+ * Writes a batch of settlements; for each what its message has become, or undefined when its claim is lost, in which
+ * case nothing of it was written.
  */
 export async function settleAll(
   sql: SystemSql,
   items: readonly Settlement[],
 ): Promise<readonly (Settled | undefined)[]> {
-  if (items.length === 0) return [];
-  const rows = await write(sql, items);
+  const plain = await settlePlain(sql, items.flatMap((item) => plainOf(item) ?? []));
+  const others = items.filter(({ message }) => !plain.has(message));
+  const rows = others.length === 0 ? [] : await write(sql, others);
   const byClaim = new Map(rows.map((row) => [row.claim, row]));
-  return items.map((item) => settledOf(byClaim.get(item.claim)));
+  return items.map((item) =>
+    plain.has(item.message) ? { status: "delivered", delayMs: 0 } : settledOf(byClaim.get(item.claim))
+  );
+}
+
+/** Most settlements need no look at what else is known of their message. */
+function plainOf(
+  { message, claim, calls, changes, then, ofDroppedClaim }: Settlement,
+): PlainSettlement | undefined {
+  const [call, more] = calls;
+  if (call === undefined || more !== undefined || then !== "conclude" || ofDroppedClaim) return undefined;
+  if (!changes.every(({ status, attemptSpent }) => status === "accepted" && attemptSpent)) return undefined;
+  const row = callRow(call);
+  return {
+    message,
+    claim,
+    recipients: changes.length,
+    call: {
+      id: call.call,
+      provider: row.provider_id,
+      durationMs: row.duration_ms,
+      providerMessageId: row.provider_message_id,
+      code: row.response_code,
+      excerpt: row.response_body,
+      espCode: row.esp_code,
+      requestId: row.request_id,
+    },
+  };
 }
 
 function settledOf(row: SettledRow | undefined): Settled | undefined {
