@@ -2,71 +2,8 @@ import assert from "node:assert/strict";
 import { sendOnce } from "../../lib/smtp/client.ts";
 import type { RecipientId } from "../../lib/ids.ts";
 import { until } from "../../services/dev/processes.ts";
-import { FakeGraph } from "../support/fake_graph.ts";
-import { FakeMailgun } from "../support/fake_mailgun.ts";
-import { FakeSendgrid } from "../support/fake_sendgrid.ts";
-import { FakeSes } from "../support/fake_ses.ts";
-import { app, graphSettingsOf } from "../support/graph_app.ts";
+import { httpServices } from "../support/http_services.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
-
-/** What a service was given, in the words of all services. */
-interface Taken {
-  readonly to: readonly string[];
-  /** All that it was given, as text. */
-  readonly text: string;
-}
-
-/** A strict service on loopback and the settings of an account with it. */
-interface Service extends AsyncDisposable {
-  readonly config: Readonly<Record<string, unknown>>;
-  taken(): readonly Taken[];
-}
-
-const services: Readonly<Record<string, () => Promise<Service>>> = {
-  async sendgrid() {
-    const fake = await FakeSendgrid.open();
-    return {
-      config: { endpoint: fake.http.origin, "api_key": fake.key },
-      taken: () =>
-        fake.mails.map(({ to, cc, bcc, content }) => ({
-          to: [...to, ...cc, ...bcc].map(({ email }) => email),
-          text: content.map(({ value }) => value).join(),
-        })),
-      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
-    };
-  },
-  async ses() {
-    const fake = await FakeSes.open();
-    const [id = "", key] = [...fake.keys][0] ?? [];
-    return {
-      config: {
-        endpoint: fake.http.origin,
-        region: fake.region,
-        "access_key_id": id,
-        "secret_access_key": key?.secret,
-      },
-      taken: () => fake.mails.map(({ to, raw }) => ({ to, text: raw.toString() })),
-      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
-    };
-  },
-  async mailgun() {
-    const fake = await FakeMailgun.open();
-    return {
-      config: { endpoint: fake.http.origin, domain: fake.domain, "api_key": fake.key },
-      taken: () => fake.mails.map(({ to, mime }) => ({ to, text: mime.toString() })),
-      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
-    };
-  },
-  async msgraph() {
-    const fake = await FakeGraph.open(app);
-    fake.senders.add("me@example.com");
-    return {
-      config: graphSettingsOf(fake),
-      taken: () => fake.sent.map(({ recipients, visible }) => ({ to: recipients, text: visible.toString() })),
-      [Symbol.asyncDispose]: () => fake[Symbol.asyncDispose](),
-    };
-  },
-};
 
 const envelope = ["named@example.net", "copied@example.net", "blind@example.net"];
 
@@ -110,9 +47,10 @@ async function submit(system: TestSystem, text: string): Promise<string> {
 
 Deno.test("mail that was submitted over SMTP leaves by every kind of ESP to its envelope alone", async () => {
   await withServices({ start: ["smtpServer", "queueWorker"] }, async (system) => {
-    for (const [kind, open] of Object.entries(services)) {
+    for (const [kind, open] of Object.entries(httpServices)) {
       await using service = await open();
-      await system.seed({ name: kind, "provider_type": kind, "smtp_config": service.config });
+      const config = { ...service.settings, ...service.secrets };
+      await system.seed({ name: kind, "provider_type": kind, "smtp_config": config });
       const id = await submit(system, mailAbout(kind));
       const statusOf = async () =>
         (await rowsOf(system, `select status from messages where id = '${id}'`))[0]?.["status"];
