@@ -51,7 +51,8 @@ function lenient(text: string, isLast = false): { readonly bytes: Uint8Array; re
 
 /** RFC 2045 section 6.7; an equals sign that begins nothing stands for itself. */
 function* quotedPrintablePieces(bytes: Uint8Array): Generator<Uint8Array> {
-  let target = new Uint8Array(pieceLength);
+  // What is decoded is never longer.
+  let target = new Uint8Array(Math.min(pieceLength, bytes.length));
   let length = 0;
   for (let start = 0; start < bytes.length;) {
     // A line that is longer than a piece is taken in several, which end where no equals sign is cut off.
@@ -59,7 +60,7 @@ function* quotedPrintablePieces(bytes: Uint8Array): Generator<Uint8Array> {
     const next = newline < 0 ? cutOff(bytes, start) : start + newline + 1;
     if (length + (next - start) > target.length) {
       yield target.subarray(0, length);
-      target = new Uint8Array(pieceLength);
+      target = new Uint8Array(Math.min(pieceLength, bytes.length - start));
       length = 0;
     }
     length = decodeLine(bytes, start, next, target, length);
