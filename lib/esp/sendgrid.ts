@@ -64,14 +64,14 @@ class Sendgrid implements Esp {
     let rest = parcel.recipients;
     // SendGrid refuses all for the sake of some addresses that it names: the others follow at once.
     for (let count = 1;; count++) {
-      let prepared: Prepared | undefined;
+      let prepared: Prepared | Fault;
       try {
         signal.throwIfAborted();
         prepared = await this.#prepare(parcel, rest);
       } catch (error) {
         return merged(outcomes, reportOf(parcel, outcomeOfUnreadable(error, signal), {}, rest));
       }
-      if (prepared === undefined) return merged(outcomes, reportOf(parcel, senderMissing, {}, rest));
+      if ("code" in prepared) return reportOf(parcel, { kind: "refused", fault: prepared });
       const result = await this.#call("POST", "v3/mail/send", signal, prepared.json);
       const outcome = this.#outcomeOf(result);
       const named = outcome.kind === "refused" && result.kind === "answered"
@@ -105,11 +105,11 @@ class Sendgrid implements Esp {
     return Promise.resolve();
   }
 
-  /** Undefined when nobody can be named as the sender. The message's bytes are not kept: a large one would count twice. */
+  /** A request's body, or why there is none. The message's bytes are not kept: a large one would count twice. */
   async #prepare(
     { body, message, call }: Parcel,
     recipients: readonly Recipient[],
-  ): Promise<Prepared | undefined> {
+  ): Promise<Prepared | Fault> {
     using bytes = await readWhole(body);
     const mail = sendgridMail(await parseMessage(bytes.all), {
       message,
@@ -117,7 +117,7 @@ class Sendgrid implements Esp {
       dropped: droppedFields(this.#settings),
       passControls: this.#settings.pass_control_headers === true,
     });
-    if (mail === undefined) return undefined;
+    if ("code" in mail) return mail;
     const plan = planPersonalizations(recipients, mail.to, mail.cc);
     return { json: await mail.json(plan), plan, leftOut: mail.leftOut };
   }
@@ -179,15 +179,6 @@ function namedIn(answer: HttpAnswer, plan: readonly Personalization[]): Readonly
 function merged(outcomes: ReadonlyMap<RecipientId, RecipientOutcome>, report: CallReport): CallReport {
   return { ...report, recipients: new Map([...outcomes, ...report.recipients]) };
 }
-
-const senderMissing: RecipientOutcome = {
-  kind: "refused",
-  fault: {
-    blame: "message",
-    code: "from_missing",
-    detail: "SendGrid needs a sender in ASCII: neither From nor the envelope names one",
-  },
-};
 
 const notYet: RecipientOutcome = {
   kind: "retry",

@@ -7,6 +7,7 @@ import { fieldText } from "../mime/parse.ts";
 import type { Attachment, MessageBody, ParsedMessage } from "../mime/parse.ts";
 import { breathe } from "../mime/parts.ts";
 import { base64Of, JsonBytes } from "./json_bytes.ts";
+import type { Fault } from "./outcome.ts";
 import { controlsOf } from "./sendgrid_control.ts";
 import type { SendgridControls } from "./sendgrid_control.ts";
 import { sendgridHeaders } from "./sendgrid_headers.ts";
@@ -35,14 +36,14 @@ export interface SendgridMail {
 
 const mostReplyTo = 1000;
 
-/** Undefined when nobody can be named as its sender. */
-export function sendgridMail(parsed: ParsedMessage, context: MailContext): SendgridMail | undefined {
+/** Says a message in SendGrid's words; a fault instead when nobody can be named as its sender. */
+export function sendgridMail(parsed: ParsedMessage, context: MailContext): SendgridMail | Fault {
   const list = (name: string) =>
     parsed.fields.filter((field) => field.name.toLowerCase() === name).flatMap(({ value }) =>
       namedMailboxes(value)
     );
-  const from = asciiOnly(list("from"))[0] ?? envelopeSender(context.message.mailFrom);
-  if (from === undefined) return undefined;
+  const from = senderOf(list("from"), context.message.mailFrom);
+  if ("code" in from) return from;
   const attachments = parsed.attachments.filter(isFilled);
   const head = JSON.stringify({
     from,
@@ -78,9 +79,23 @@ function asciiOnly(mailboxes: readonly NamedMailbox[]): readonly SendgridAddress
   return [...found.values()];
 }
 
-function envelopeSender(mailFrom: string): SendgridAddress | undefined {
-  const email = asciiAddress(parseMailbox(mailFrom)?.address ?? "");
-  return email === undefined || email === "" ? undefined : { email };
+/** The first address of From; the envelope's where From names none. */
+function senderOf(from: readonly NamedMailbox[], mailFrom: string): SendgridAddress | Fault {
+  const envelope = parseMailbox(mailFrom);
+  const given = from.length > 0 || envelope === undefined ? from : [envelope];
+  const [sender] = asciiOnly(given);
+  if (sender !== undefined) return sender;
+  return given.length === 0
+    ? {
+      blame: "message",
+      code: "from_missing",
+      detail: "SendGrid needs a sender: neither From nor the envelope names one",
+    }
+    : {
+      blame: "message",
+      code: "smtputf8_unsupported",
+      detail: `SendGrid lacks SMTPUTF8: ${given[0]?.address} needs it`,
+    };
 }
 
 function replyTo(addresses: readonly SendgridAddress[]) {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { HttpAnswer, HttpResult } from "./http.ts";
-import { outcomeOfFailure, outcomeOfStatus, refused, waiting } from "./http_outcome.ts";
+import { outcomeOfFailure, outcomeOfStatus, refused, retried, waiting } from "./http_outcome.ts";
 import type { Hearing } from "./http_outcome.ts";
 import type { RecipientOutcome } from "./outcome.ts";
 
@@ -50,5 +50,7 @@ export function outcomeOfSendgrid(result: HttpResult, hearing: Hearing): Recipie
     return waiting("configuration", result, heard);
   }
   if (status === 400 && /authorization|api key/i.test(words)) return waiting("credentials", result, heard);
-  return outcomeOfStatus(result, heard);
+  const outcome = outcomeOfStatus(result, heard);
+  // Without SendGrid's words it was not SendGrid who answered, but something on the way.
+  return outcome.kind === "refused" && errors.length === 0 ? retried(result, heard) : outcome;
 }

@@ -33,7 +33,8 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
     says(400, "Does not contain a valid address.", "personalizations.7.to.99.email"),
     "refused message http_400",
   ],
-  [{ reply: { status: 400, body: html } }, "refused message http_400"],
+  [{ reply: { status: 400, body: html } }, "retry provider http_400"],
+  [{ reply: { status: 422, body: { error: "other" } } }, "retry provider http_422"],
   [
     says(401, "The provided authorization grant is invalid, expired, or revoked"),
     "wait credentials provider http_401",

@@ -299,6 +299,8 @@ Deno.test("sendgrid: refuses what cannot be said", async () => {
   await using esp = open(fake);
   const noSender = parcelOf(["b@example.org"], "To: b@example.org\r\n\r\nHi", { mailFrom: "" });
   assert.deepEqual(await deliverInWords(esp, noSender), ["refused message from_missing"]);
+  const international = parcelOf(["b@example.org"], "From: jörg@example.com\r\n\r\nHi");
+  assert.deepEqual(await deliverInWords(esp, international), ["refused message smtputf8_unsupported"]);
   const endless = `From: a@example.com\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n${
     "--b\r\n".repeat(20_000)
   }`;
