@@ -148,3 +148,17 @@ Deno.test("callHttp() waits longer for the answer that decides whether mail was 
   assert.equal(ended(await slow(true)), "202");
   assert.equal(isAsked, true);
 });
+
+Deno.test("callHttp() frees the bytes it is given for good, and no others", async () => {
+  for (const givesBodyAway of [false, true]) {
+    const body = new Uint8Array(1000).fill(65);
+    let sent = "";
+    const world = io(async (request) => {
+      sent = await request.text();
+      return new Response(null, { status: 202 });
+    });
+    assert.equal(ended(await callHttp(world, { url, headers: {}, body, givesBodyAway }, signal)), "202");
+    assert.equal(sent, "A".repeat(1000));
+    assert.equal(body.length, givesBodyAway ? 0 : 1000);
+  }
+});
