@@ -1,4 +1,4 @@
-import { type CallId, type MessageId, newId } from "../../lib/ids.ts";
+import { type CallId, firstIdAt, type MessageId, newId } from "../../lib/ids.ts";
 import { claimMessages, renewClaims } from "../../lib/messages/claims_table.ts";
 import { startCalls } from "../../lib/messages/delivery_logs_table.ts";
 import { findStored, insertMessages, markEnqueueFailed } from "../../lib/messages/messages_table.ts";
@@ -10,6 +10,15 @@ import {
   takeLostDoorbells,
 } from "../../lib/messages/orphans_table.ts";
 import { settleAll } from "../../lib/messages/outcomes_table.ts";
+import {
+  findDueBodies,
+  findKept,
+  findNeeded,
+  giveUpBodies,
+  hasMessages,
+  listWeeks,
+  shortestKeeping,
+} from "../../lib/messages/retention_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { listProviders } from "../../lib/providers/providers_table.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
@@ -28,6 +37,7 @@ export interface Exercise {
 export const exercises: readonly Exercise[] = [
   { role: "smtp_proxy_intake", run: takeMailIn },
   { role: "smtp_proxy_worker", run: deliverMail },
+  { role: "smtp_proxy_worker", run: removeWhatIsOld },
 ];
 
 async function takeMailIn(database: Database, account: TestAccount): Promise<void> {
@@ -112,4 +122,16 @@ async function deliverMail(database: Database, account: TestAccount, due: readon
   await countDead(database.system);
   await countUnfinished(database.system);
   await listProviders(database.system, account.group);
+}
+
+async function removeWhatIsOld({ system: sql }: Database): Promise<void> {
+  const terms = { deliveredMs: 1, failedMs: 30 * 86_400_000, unansweredMs: 7_200_000 };
+  await shortestKeeping(sql, terms);
+  const [first, last] = [firstIdAt(Date.now() - 15 * 86_400_000), firstIdAt(Date.now())];
+  const { due } = await findDueBodies(sql, first, last, terms, 2000);
+  await giveUpBodies(sql, due.slice(0, 500), terms);
+  await hasMessages(sql);
+  await findNeeded(sql, due.slice(0, 500).map((id) => ({ id, ref: `local:${id}` })));
+  await listWeeks(sql, last);
+  await findKept(sql, first, last, 2000);
 }
