@@ -13,7 +13,7 @@ export interface S3ClientOptions {
   readonly now: () => Date;
   /** Longest wait for an answer, and for each piece of one that is streamed. */
   readonly timeoutMs: number;
-  readonly sleep?: (ms: number) => Promise<void>;
+  readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
 /** One request, repeated as it is when it failed for a reason that passes. */
@@ -45,6 +45,9 @@ export class S3Client {
   readonly timeoutMs: number;
   readonly #options: S3ClientOptions;
   readonly #clock: ServiceClock;
+  readonly #closed = new AbortController();
+  /** Of the requests that are under way. */
+  readonly #limits = new Set<TimeLimit>();
   #region: string;
 
   constructor(options: S3ClientOptions) {
@@ -53,6 +56,12 @@ export class S3Client {
     this.#options = options;
     this.#clock = new ServiceClock(options.now);
     this.#region = options.place.region;
+  }
+
+  /** Breaks off what is under way; nothing is asked any more. */
+  close(): void {
+    this.#closed.abort();
+    for (const limit of this.#limits) limit.end();
   }
 
   /** The answer as text of at most 8 MiB; an error inside a 200 counts as one. Throws `S3Error` or `CredentialsFailure`. */
@@ -89,8 +98,8 @@ export class S3Client {
         if (!(error instanceof S3Error)) throw error;
         if (corrections.allow(this.#correct(error.fault))) continue;
         const delayMs = delaysMs[tries++];
-        if (delayMs === undefined || !isRetryable(error.fault)) throw error;
-        await sleep(delayMs * (0.5 + Math.random() / 2));
+        if (delayMs === undefined || this.#closed.signal.aborted || !isRetryable(error.fault)) throw error;
+        await sleep(delayMs * (0.5 + Math.random() / 2), this.#closed.signal);
       }
     }
   }
@@ -106,7 +115,9 @@ export class S3Client {
       { method, url, headers, payloadHash: request.bodyHash ?? hashOf(body ?? "") },
       { service: "s3", region: this.#region, credentials, now: this.#clock.now() },
     );
-    const limit = new TimeLimit(this.timeoutMs);
+    if (this.#closed.signal.aborted) throw new S3Error(what, { status: 0, code: "the store is closed" });
+    const limit = new TimeLimit(this.timeoutMs, (done) => this.#limits.delete(done));
+    this.#limits.add(limit);
     try {
       const response = await this.#options.fetch(url, {
         method,
@@ -164,12 +175,14 @@ class Corrections {
 class TimeLimit {
   readonly #abort = new AbortController();
   readonly #ms: number;
+  readonly #onDone: (limit: TimeLimit) => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   isOver = false;
   isPaused = false;
 
-  constructor(ms: number) {
+  constructor(ms: number, onDone: (limit: TimeLimit) => void) {
     this.#ms = ms;
+    this.#onDone = onDone;
     this.resume();
   }
 
@@ -190,8 +203,16 @@ class TimeLimit {
     }, this.#ms);
   }
 
+  /** The request has ended. */
   done(): void {
     clearTimeout(this.#timer);
+    this.#onDone(this);
+  }
+
+  /** Nobody waits for the request any more. */
+  end(): void {
+    this.done();
+    this.#abort.abort();
   }
 }
 
@@ -216,9 +237,9 @@ export class OpenedBody {
     }
   }
 
-  /** Lets go of what was not read. */
+  /** Lets go of what was not read; called once all is read, too. */
   async cancel(): Promise<void> {
-    this.#limit.pause();
+    this.#limit.done();
     // What broke before has been told to whoever read it.
     await Promise.allSettled([this.#reader?.cancel()]);
   }

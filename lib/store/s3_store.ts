@@ -127,7 +127,9 @@ class S3Store implements ReachableStore {
     }
   }
 
+  /** Breaks off what is under way. */
   [Symbol.asyncDispose](): Promise<void> {
+    this.#client.close();
     return Promise.resolve();
   }
 

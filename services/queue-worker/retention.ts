@@ -35,6 +35,7 @@ const hourMs = 3_600_000;
 const walkEveryMs = hourMs;
 const collectEveryMs = 6 * hourMs;
 const weeksEveryMs = hourMs;
+const stopMs = 5000;
 /** Clocks and settings of processes may differ by so much before a body goes whose client may come again. */
 const resubmissionMarginMs = hourMs;
 
@@ -76,9 +77,13 @@ export class Retention implements AsyncDisposable {
     this.#running = this.#workForever();
   }
 
+  /** Ends after the step that is under way; a store that hangs is not waited for. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#running;
+    const ended = new AbortController();
+    const running = this.#running.then(() => ended.abort());
+    await sleepFor(stopMs, ended.signal);
+    if (ended.signal.aborted) await running;
   }
 
   async #workForever(): Promise<void> {

@@ -153,6 +153,23 @@ Deno.test("S3 store: a service that does not answer is given up after its time",
   await assert.rejects(test.store.put(newLabel(), memoryBody(someBytes(10))), /no answer in time/);
 });
 
+Deno.test("S3 store: closing breaks off what hangs, and nothing is asked afterwards", async () => {
+  await using test = openTestS3Store();
+  const asked = Promise.withResolvers<void>();
+  const store = test.reopen({
+    fetch: (input, init) => {
+      asked.resolve();
+      return fetch(input, init);
+    },
+  });
+  test.fake.trouble(() => true, { kind: "hang" });
+  const putting = store.put(newLabel(), memoryBody(someBytes(10)));
+  await asked.promise;
+  await store[Symbol.asyncDispose]();
+  await assert.rejects(putting, { name: "S3Error" });
+  await assert.rejects(store.put(newLabel(), memoryBody(someBytes(10))), /the store is closed/);
+});
+
 for (const minutes of [-300, 20]) {
   Deno.test(`S3 store: a clock that is ${minutes} minutes off is put right by the service's`, async () => {
     await using test = openTestS3Store();
