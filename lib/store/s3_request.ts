@@ -37,6 +37,8 @@ export interface S3Answer {
 }
 
 const delaysMs = [100, 300, 900, 2700] as const;
+/** How long a service that could not be reached is asked only once: somebody waits for each answer. */
+const outageMs = 10_000;
 const mostText = 8 << 20;
 
 /** Speaks to one bucket: signs, repeats what is worth it, follows it to its region, sets its clock by the service's. */
@@ -49,6 +51,7 @@ export class S3Client {
   /** Of the requests that are under way. */
   readonly #limits = new Set<TimeLimit>();
   #region: string;
+  #outageUntil = -Infinity;
 
   constructor(options: S3ClientOptions) {
     this.place = options.place;
@@ -93,11 +96,17 @@ export class S3Client {
     const corrections = new Corrections();
     for (let tries = 0;;) {
       try {
-        return await this.#once(request, take);
+        const answer = await this.#once(request, take);
+        this.#outageUntil = -Infinity;
+        return answer;
       } catch (error) {
         if (!(error instanceof S3Error)) throw error;
         if (corrections.allow(this.#correct(error.fault))) continue;
-        const delayMs = delaysMs[tries++];
+        const isOutage = performance.now() < this.#outageUntil;
+        const delayMs = isOutage ? undefined : delaysMs[tries++];
+        if (delayMs === undefined && error.fault.status === 0) {
+          this.#outageUntil = performance.now() + outageMs;
+        }
         if (delayMs === undefined || this.#closed.signal.aborted || !isRetryable(error.fault)) throw error;
         await sleep(delayMs * (0.5 + Math.random() / 2), this.#closed.signal);
       }

@@ -153,6 +153,29 @@ Deno.test("S3 store: a service that does not answer is given up after its time",
   await assert.rejects(test.store.put(newLabel(), memoryBody(someBytes(10))), /no answer in time/);
 });
 
+Deno.test("S3 store: while nobody answers each request is made once, until one is answered", async () => {
+  await using test = openTestS3Store();
+  let isDown = true;
+  let asked = 0;
+  const store = test.reopen({
+    fetch: (input, init) => {
+      asked++;
+      return isDown ? Promise.reject(new TypeError("connection refused")) : fetch(input, init);
+    },
+  });
+  const made: number[] = [];
+  for (let time = 0; time < 3; time++) {
+    await assert.rejects(store.put(newLabel(), memoryBody(someBytes(10))), /no connection/);
+    made.push(asked);
+  }
+  assert.deepEqual(made, [5, 6, 7]);
+  isDown = false;
+  const ref = await store.put(newLabel(), memoryBody(someBytes(10)));
+  isDown = true;
+  await assert.rejects(store.get(ref), /no connection/);
+  assert.equal(asked, 13);
+});
+
 Deno.test("S3 store: closing breaks off what hangs, and nothing is asked afterwards", async () => {
   await using test = openTestS3Store();
   const asked = Promise.withResolvers<void>();
