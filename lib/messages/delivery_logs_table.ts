@@ -16,6 +16,8 @@ export interface CallStart {
   readonly attempt: number;
   /** The call may take this long; it must not begin with less of the claim left. */
   readonly limitMs: number;
+  /** The routing rule that led to the call, and the provider's place from 1 in the route; absent where none did. */
+  readonly decision?: { readonly rule: string; readonly position: number };
 }
 
 /**
@@ -34,17 +36,19 @@ export async function startCalls(sql: SystemSql, calls: readonly CallStart[]): P
     recipients: call.recipients,
     attempt_number: call.attempt,
     limit_ms: call.limitMs,
+    // {"routing": {"rule_id": "…", "position": 1}}
+    metadata: call.decision && { routing: { rule_id: call.decision.rule, position: call.decision.position } },
   })));
   if (calls.length === 0) return new Set();
   const ids = calls.map((call) => call.message);
   const { first, last } = spanOf(ids);
   const rows = await sql<{ id: CallId }>`
     insert into delivery_logs (id, message_id, group_id, user_id, claim, provider_id, provider, recipients, status,
-      attempt_number)
+      attempt_number, metadata)
     select c.id, c.message_id, c.group_id, c.user_id, c.claim, c.provider_id, c.provider, c.recipients, 'started',
-      c.attempt_number
+      c.attempt_number, c.metadata
     from jsonb_to_recordset(${text}::jsonb) as c (id uuid, message_id uuid, group_id uuid, user_id uuid, claim bigint,
-        provider_id uuid, provider text, recipients smallint[], attempt_number smallint, limit_ms float8)
+        provider_id uuid, provider text, recipients smallint[], attempt_number smallint, metadata jsonb, limit_ms float8)
       join messages m on m.id = c.message_id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid and m.claim = c.claim
         and m.status = 'processing'
         and m.claimed_until > clock_timestamp() + make_interval(secs => c.limit_ms / 1000.0)

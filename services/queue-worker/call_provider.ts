@@ -2,6 +2,7 @@ import type { Esp, Parcel } from "../../lib/esp/esp.ts";
 import type { CallReport, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import { type CallId, newId, type RecipientId } from "../../lib/ids.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
+import type { CallStart } from "../../lib/messages/delivery_logs_table.ts";
 import type { CallEnd } from "../../lib/messages/outcomes_table.ts";
 import type { Body } from "../../lib/store/body.ts";
 import type { DeliveryTerms } from "./crew.ts";
@@ -15,7 +16,12 @@ export interface Callable {
   readonly provider: OpenProvider;
   readonly esp: Esp;
   readonly places: Slots;
+  /** Absent where no rule decided. */
+  readonly decision?: RouteDecision;
 }
+
+/** The rule that led to a call, and the provider's place in the route that followed from it. */
+export type RouteDecision = NonNullable<CallStart["decision"]>;
 
 /** A call that was made, for its settlement. */
 export interface MadeCall {
@@ -31,7 +37,7 @@ const graceMs = 30_000;
  */
 export async function callProvider<T>(
   delivery: Delivery,
-  { provider, esp, places }: Callable,
+  { provider, esp, places, decision }: Callable,
   recipients: readonly Recipient[],
   body: Body,
   settled: (made: MadeCall) => Promise<T>,
@@ -40,10 +46,10 @@ export async function callProvider<T>(
   const parcel: Parcel = { call: newId<CallId>(), message: claim.message, recipients, body };
   // Where a call that is only written down would be held back for ever after a crash, it is written last.
   const startsLate = provider.unknown === "hold";
-  if (!startsLate) await start(delivery, provider, parcel);
+  if (!startsLate) await start(delivery, provider, parcel, decision);
   using _place = await placeFor(delivery, places, startsLate ? undefined : parcel.call);
   using _slot = await placeFor(delivery, crew.slots, startsLate ? undefined : parcel.call);
-  if (startsLate) await start(delivery, provider, parcel);
+  if (startsLate) await start(delivery, provider, parcel, decision);
   if (delivery.leftMs() < crew.terms.callTimeoutMs) {
     return await handBack(delivery, "lease_short", parcel.call);
   }
@@ -55,7 +61,12 @@ export async function callProvider<T>(
   return await settled({ end: endOf(parcel, provider, report, durationMs), report });
 }
 
-async function start(delivery: Delivery, provider: OpenProvider, parcel: Parcel): Promise<void> {
+async function start(
+  delivery: Delivery,
+  provider: OpenProvider,
+  parcel: Parcel,
+  decision: RouteDecision | undefined,
+): Promise<void> {
   const { claim, crew } = delivery;
   const mayBegin = await crew.records.startCall({
     call: parcel.call,
@@ -68,6 +79,7 @@ async function start(delivery: Delivery, provider: OpenProvider, parcel: Parcel)
     recipients: parcel.recipients.map(({ id }) => id),
     attempt: Math.max(...parcel.recipients.map(({ attempts }) => attempts)) + 1,
     limitMs: crew.terms.callTimeoutMs,
+    ...(decision !== undefined && { decision }),
   }, crew.stopped);
   if (!mayBegin) throw new Interrupted("lease_short");
 }

@@ -3,11 +3,14 @@ import type { Claim } from "../../lib/messages/claims_table.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
 import type { Lease } from "../../lib/queue/queue.ts";
+import type { Routing } from "../../lib/routing/route.ts";
+import type { Body } from "../../lib/store/body.ts";
 import type { Crew } from "./crew.ts";
 import { changeFor, type Delivery, putOff, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import { loadBody, memoryFor } from "./load_body.ts";
-import { espOf } from "./open_providers.ts";
+import { espOf, type OpenProvider } from "./open_providers.ts";
+import { type DeliveryLeg, planByBody, planByEnvelope } from "./plan_legs.ts";
 import { tryRoute } from "./try_route.ts";
 
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
@@ -92,9 +95,11 @@ async function carry(delivery: Delivery): Promise<Settled> {
   if (claim.claims > maxDroppedClaims) return await giveUp(delivery);
   if (!claim.groupActive) return await putOff(delivery, "suspended");
   using borrowed = await crew.providers.borrow(message.group, claim.groupRevision);
-  const [first, ...others] = borrowed.route;
-  if (first === undefined) return await putOff(delivery, "no_provider");
-  const bytes = memoryFor(message.size, borrowed.route.map(espOf));
+  const { routing } = borrowed;
+  const early = planByEnvelope(routing, message);
+  const usable = early?.flatMap(({ route }) => route) ?? routing.providers;
+  if (usable.length === 0) return await putOff(delivery, "no_provider");
+  const bytes = memoryFor(message.size, usable.map(espOf));
   using _memory = await crew.memory.reserve(bytes, signal);
   const loaded = await loadBody(message, crew, signal);
   if (loaded.kind === "down") {
@@ -106,7 +111,22 @@ async function carry(delivery: Delivery): Promise<Settled> {
     return await settle(delivery, { then: "storage_error", error });
   }
   await using body = loaded.body;
-  return await tryRoute(delivery, body, [first, ...others]);
+  const legs = early ?? await lookInto(delivery, routing, body);
+  return legs === undefined ? await putOff(delivery, "store_down") : await tryRoute(delivery, body, legs);
+}
+
+/** The plan of rules that look into a message; undefined when it cannot be read just now. */
+async function lookInto(
+  { claim: { message }, crew }: Delivery,
+  routing: Routing<OpenProvider>,
+  body: Body,
+): Promise<readonly DeliveryLeg[] | undefined> {
+  try {
+    return await planByBody({ routing, message, body });
+  } catch (error) {
+    crew.log.warn("cannot look into a message to route it", { messageId: message.id, error });
+    return undefined;
+  }
 }
 
 /** A message that ended its workers again and again is not given to another one. */

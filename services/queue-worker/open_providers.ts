@@ -9,8 +9,7 @@ import {
 } from "../../lib/providers/providers_table.ts";
 import { credentialsObstacle } from "../../lib/providers/operator_credentials.ts";
 import { listRules } from "../../lib/routing/rules_table.ts";
-import { planRoute } from "../../lib/routing/route.ts";
-import { isUnderstood } from "../../lib/routing/routing_rule.ts";
+import { type Routing, routingOf } from "../../lib/routing/route.ts";
 import { providerOwner, type SealingKey, unseal } from "../../lib/secrets/seal.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { Slots } from "./slots.ts";
@@ -33,9 +32,9 @@ export function espOf({ opened }: OpenProvider): Esp | undefined {
 }
 
 /** What a group's mail may go by now; dispose it when the delivery has ended. */
-export interface BorrowedRoute extends Disposable {
-  /** Best first; empty when the message has to wait. */
-  readonly route: readonly OpenProvider[];
+export interface BorrowedProviders extends Disposable {
+  /** The group's rules and the providers that they may lead to, opened. */
+  readonly routing: Routing<OpenProvider>;
   /** What the owner of a provider of this group wants when nobody knows whether a call sent anything. */
   policyOf(provider: ProviderId | undefined): "retry" | "hold";
 }
@@ -60,7 +59,7 @@ export interface OpenProvidersOptions {
 interface Entry {
   readonly revision: number;
   readonly loadedAt: number;
-  readonly route: readonly OpenProvider[];
+  readonly routing: Routing<OpenProvider>;
   readonly holding: ReadonlySet<ProviderId>;
   users: number;
   isRetired: boolean;
@@ -85,8 +84,8 @@ export class OpenProviders implements AsyncDisposable {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** The route of a group's mail, at this revision of the group or a later one; throws when it cannot be read. */
-  async borrow(group: GroupId, revision: number): Promise<BorrowedRoute> {
+  /** The ways of a group's mail, at this revision of the group or a later one; throws when they cannot be read. */
+  async borrow(group: GroupId, revision: number): Promise<BorrowedProviders> {
     let entry = this.#fresh(group, revision) ?? await this.#load(group, revision);
     while (entry.isRetired) entry = await this.#load(group, revision);
     entry.users++;
@@ -94,7 +93,7 @@ export class OpenProviders implements AsyncDisposable {
     this.#entries.set(group, entry);
     let isBorrowed = true;
     return {
-      route: entry.route,
+      routing: entry.routing,
       policyOf: (provider) => provider !== undefined && entry.holding.has(provider) ? "hold" : "retry",
       [Symbol.dispose]: () => {
         if (!isBorrowed) return;
@@ -118,7 +117,7 @@ export class OpenProviders implements AsyncDisposable {
       if (entry.isRetired) continue;
       entry.users++;
       try {
-        for (const provider of entry.route) await work(provider);
+        for (const provider of entry.routing.providers) await work(provider);
       } finally {
         entry.users--;
         this.#closeUnused(entry);
@@ -159,21 +158,18 @@ export class OpenProviders implements AsyncDisposable {
     const { revision, providers } = await listProviders(sql, group);
     const rules = await listRules(sql, group);
     onAttention(await listNeedingAttention(sql, group));
-    for (const rule of rules) {
-      if (!isUnderstood(rule)) {
-        this.#options.log.warn("routing rule skipped", {
-          group,
-          reason: "its conditions are not understood",
-        });
-      }
+    const stored = routingOf(rules, providers);
+    if (stored.skipped.length > 0) {
+      const reason = "its conditions are not understood";
+      this.#options.log.warn("routing rule skipped", { group, reason, count: stored.skipped.length });
     }
-    const route = planRoute(rules, providers);
+    const opened = providers.length === 0 && this.#options.withoutProvider === "stdout"
+      ? [this.#standIn(group)]
+      : await Promise.all(stored.providers.map((provider) => this.#openOne(provider)));
     const entry: Entry = {
       revision,
       loadedAt,
-      route: providers.length === 0 && this.#options.withoutProvider === "stdout"
-        ? [this.#standIn(group)]
-        : await Promise.all(route.map((provider) => this.#openOne(provider))),
+      routing: { ...stored, providers: opened, otherwise: opened.slice(0, 1) },
       holding: new Set(providers.filter(({ settings }) => policyOf(settings) === "hold").map(({ id }) => id)),
       users: 0,
       isRetired: false,
@@ -240,7 +236,7 @@ export class OpenProviders implements AsyncDisposable {
 
   #closeUnused(entry: Entry): void {
     if (!entry.isRetired || entry.users > 0) return;
-    const closing = closeAll(entry.route).catch((error) => {
+    const closing = closeAll(entry.routing.providers).catch((error) => {
       this.#options.log.warn("cannot close provider", { error });
     }).finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
@@ -259,6 +255,6 @@ function policyOf(settings: Readonly<Record<string, unknown>>): "retry" | "hold"
   return settings["unknown"] === "hold" ? "hold" : "retry";
 }
 
-async function closeAll(route: readonly OpenProvider[]): Promise<void> {
-  for (const { opened } of route) if ("esp" in opened) await opened.esp[Symbol.asyncDispose]();
+async function closeAll(providers: readonly OpenProvider[]): Promise<void> {
+  for (const { opened } of providers) if ("esp" in opened) await opened.esp[Symbol.asyncDispose]();
 }

@@ -4,40 +4,58 @@ import type { Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
 import { asciiAddress } from "../../lib/mime/address.ts";
 import type { Body } from "../../lib/store/body.ts";
-import { type Callable, callProvider } from "./call_provider.ts";
+import { type Callable, callProvider, type RouteDecision } from "./call_provider.ts";
 import { changeFor, type Delivery, settle, type Verdict } from "./delivery.ts";
 import { espOf, type OpenProvider } from "./open_providers.ts";
-
-type Route = readonly [OpenProvider, ...OpenProvider[]];
+import type { DeliveryLeg } from "./plan_legs.ts";
 
 /**
- * Tries the providers of a route, best first: each gets the recipients its predecessor failed for by its own fault,
+ * Tries the providers of each leg, best first: each gets the recipients its predecessor failed for by its own fault,
  * in parcels it can take. The end of every call is written before the next begins, the last one with the conclusion.
  */
-export async function tryRoute(delivery: Delivery, body: Body, route: Route): Promise<Settled> {
+export async function tryRoute(
+  delivery: Delivery,
+  body: Body,
+  legs: readonly DeliveryLeg[],
+): Promise<Settled> {
   const verdicts = new Verdicts();
-  let open = delivery.claim.message.recipients;
-  for (const [index, provider] of route.entries()) {
-    const isLast = index === route.length - 1;
-    const result = await tryProvider(delivery, provider, { open, body, isLast, verdicts });
-    if (result.settled !== undefined) return result.settled;
-    open = result.open;
+  const unserved: Recipient[] = [];
+  for (const [at, { rule, recipients, route }] of legs.entries()) {
+    const isFinal = at === legs.length - 1;
+    let open = recipients;
+    if (route.length === 0) verdicts.add(open, { obstacle: "no_provider" });
+    for (const [index, provider] of route.entries()) {
+      const decision = rule && { rule: rule.id, position: index + 1 };
+      const isLast = index === route.length - 1;
+      const turn = { open, body, isLast, isFinal, verdicts, unserved, decision };
+      const result = await tryProvider(delivery, provider, turn);
+      if (result.settled !== undefined) return result.settled;
+      open = result.open;
+    }
+    unserved.push(...open);
   }
-  return await settle(delivery, { then: "conclude", changes: verdicts.changes(delivery, open) });
+  return await settle(delivery, { then: "conclude", changes: verdicts.changes(delivery, unserved) });
 }
 
-interface Leg {
+/** One provider's turn within a leg. */
+interface Turn {
   readonly open: readonly Recipient[];
   readonly body: Body;
+  /** Nobody of the leg comes after it. */
   readonly isLast: boolean;
+  /** No leg comes after this one. */
+  readonly isFinal: boolean;
   readonly verdicts: Verdicts;
+  /** Of the legs before, not judged yet. */
+  readonly unserved: readonly Recipient[];
+  readonly decision: RouteDecision | undefined;
 }
 
 /** One provider's turn: answers who is left for the next, or what the message has become when nobody is. */
 async function tryProvider(
   delivery: Delivery,
   provider: OpenProvider,
-  { open, body, isLast, verdicts }: Leg,
+  { open, body, isLast, isFinal, verdicts, unserved, decision }: Turn,
 ): Promise<{ readonly open: readonly Recipient[]; readonly settled?: Settled }> {
   const { left, rest: fit } = fitRecipients(provider, open, verdicts);
   let rest = fit;
@@ -50,7 +68,8 @@ async function tryProvider(
     const size = Math.max(1, callable.esp.limits.recipients);
     const parcel = rest.slice(0, size);
     const after = rest.slice(size);
-    const result = await callProvider(delivery, callable, parcel, body, async ({ end, report }) => {
+    const call = decision === undefined ? callable : { ...callable, decision };
+    const result = await callProvider(delivery, call, parcel, body, async ({ end, report }) => {
       const changes: RecipientChange[] = [];
       for (const recipient of parcel) {
         const outcome = report.recipients.get(recipient.id);
@@ -66,10 +85,12 @@ async function tryProvider(
       if (blanket !== undefined) verdicts.add(after, blanket);
       const isOver = after.length === 0 || blanket !== undefined;
       const remaining = isOver ? [...left, ...after] : left;
-      const isEnd = isOver && (isLast || remaining.length === 0);
-      if (isEnd) changes.push(...verdicts.changes(delivery, remaining));
+      const isLegEnd = isOver && (isLast || remaining.length === 0);
+      const isEnd = isLegEnd && isFinal;
+      if (isLegEnd) changes.push(...verdicts.changes(delivery, remaining));
+      if (isEnd) changes.push(...verdicts.changes(delivery, unserved));
       const settled = await settle(delivery, { then: isEnd ? "conclude" : "go on", calls: [end], changes });
-      return { isOver, remaining, ...(isEnd && { settled }) };
+      return { isOver, remaining: isLegEnd ? [] : remaining, ...(isEnd && { settled }) };
     });
     if (result.settled !== undefined) return { open: [], settled: result.settled };
     if (result.isOver) return { open: result.remaining };

@@ -1,0 +1,108 @@
+import { firstId, type GroupId } from "../ids.ts";
+import { violatedConstraint } from "../postgres/faults.ts";
+import type { GroupSql } from "../postgres/sql.ts";
+import { Refusal } from "../refusal.ts";
+import type { RoutingRule, RuleProvider } from "./routing_rule.ts";
+import { mostRules } from "./rules_table.ts";
+
+/** A rule as it is listed; it may have lost all its providers. */
+export interface RuleEntry extends RoutingRule {
+  readonly groupId: GroupId;
+  readonly enabled: boolean;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/** What a rule is to be. */
+export type RuleWish = Pick<RuleEntry, "id" | "priority" | "conditions" | "providers" | "enabled">;
+
+/** A page of a group's rules, disabled ones too, in the order in which they are asked. */
+export async function listRuleEntries(
+  sql: GroupSql,
+  group: GroupId,
+  page: { readonly after?: string; readonly limit: number },
+): Promise<readonly RuleEntry[]> {
+  const before = page.after === undefined ? undefined : await findRule(sql, group, page.after);
+  if (page.after !== undefined && before === undefined) {
+    throw new Refusal("request_invalid", "cursor names a rule that is gone", { field: "cursor" });
+  }
+  return await sql<RuleEntry>`
+    select r.id, r.group_id, r.priority, r.conditions, r.enabled, r.created_at, r.updated_at,
+      coalesce(p.providers, '[]') as providers
+    from routing_rules r cross join lateral (
+      select jsonb_agg(jsonb_build_object('id', provider_id, 'weight', weight) order by position) as providers
+      from routing_rule_providers where rule_id = r.id and group_id = ${group}
+    ) p
+    where r.group_id = ${group} and (r.priority, r.id) > (${before?.priority ?? -2_147_483_648}::integer, ${
+    before?.id ?? firstId
+  }::uuid)
+    order by r.priority, r.id limit ${page.limit}`;
+}
+
+/** One rule of a group. */
+export async function findRule(sql: GroupSql, group: GroupId, id: string): Promise<RuleEntry | undefined> {
+  const [rule] = await sql<RuleEntry>`
+    select r.id, r.group_id, r.priority, r.conditions, r.enabled, r.created_at, r.updated_at,
+      coalesce(p.providers, '[]') as providers
+    from routing_rules r cross join lateral (
+      select jsonb_agg(jsonb_build_object('id', provider_id, 'weight', weight) order by position) as providers
+      from routing_rule_providers where rule_id = r.id and group_id = ${group}
+    ) p
+    where r.group_id = ${group} and r.id = ${id}`;
+  return rule;
+}
+
+/**
+ * Creates a rule of a group that is locked by the caller. Throws Refusal: too_many for the one above 1,000, not_found
+ * for a provider that is not the group's.
+ */
+export async function insertRule(sql: GroupSql, group: GroupId, rule: RuleWish): Promise<void> {
+  const [row] = await sql<{ count: number }>`
+    select count(*)::int as count from routing_rules where group_id = ${group}`;
+  if ((row?.count ?? 0) >= mostRules) {
+    throw new Refusal("too_many", `a group has at most ${mostRules} routing rules`);
+  }
+  await sql`
+    insert into routing_rules (id, group_id, priority, conditions, enabled)
+    values (${rule.id}, ${group}, ${rule.priority}, ${
+    JSON.stringify(rule.conditions)
+  }::jsonb, ${rule.enabled})`;
+  await nameProviders(sql, group, rule.id, rule.providers);
+}
+
+/** Makes a rule what it is to be; false when the group has none of its id. Throws Refusal("not_found") as above. */
+export async function updateRule(sql: GroupSql, group: GroupId, rule: RuleWish): Promise<boolean> {
+  const rows = await sql`
+    update routing_rules set priority = ${rule.priority}, conditions = ${
+    JSON.stringify(rule.conditions)
+  }::jsonb,
+      enabled = ${rule.enabled}, updated_at = now()
+    where group_id = ${group} and id = ${rule.id} returning id`;
+  if (rows.length === 0) return false;
+  await sql`delete from routing_rule_providers where group_id = ${group} and rule_id = ${rule.id}`;
+  await nameProviders(sql, group, rule.id, rule.providers);
+  return true;
+}
+
+/** Removes a rule; false when the group has none of its id. */
+export async function deleteRule(sql: GroupSql, group: GroupId, id: string): Promise<boolean> {
+  const rows = await sql`delete from routing_rules where group_id = ${group} and id = ${id} returning id`;
+  return rows.length > 0;
+}
+
+async function nameProviders(
+  sql: GroupSql,
+  group: GroupId,
+  rule: string,
+  providers: readonly RuleProvider[],
+): Promise<void> {
+  try {
+    await sql`
+      insert into routing_rule_providers (group_id, rule_id, position, provider_id, weight)
+      select ${group}, ${rule}, p.position, (p.value ->> 'id')::uuid, (p.value ->> 'weight')::smallint
+      from jsonb_array_elements(${JSON.stringify(providers)}::jsonb) with ordinality as p (value, position)`;
+  } catch (error) {
+    if (violatedConstraint(error)?.includes("provider_id") !== true) throw error;
+    throw new Refusal("not_found", "provider not found", { field: "provider_id", cause: error });
+  }
+}
