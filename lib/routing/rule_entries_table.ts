@@ -103,6 +103,6 @@ async function nameProviders(
       from jsonb_array_elements(${JSON.stringify(providers)}::jsonb) with ordinality as p (value, position)`;
   } catch (error) {
     if (violatedConstraint(error)?.includes("provider_id") !== true) throw error;
-    throw new Refusal("not_found", "provider not found", { field: "provider_id", cause: error });
+    throw new Refusal("not_found", "provider not found", { field: "provider_id" });
   }
 }

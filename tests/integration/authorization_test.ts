@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { actions, permissions } from "../../services/api-server/access/permissions.ts";
 import { type AccessCase, accessWorld, callers, coreCases } from "../support/access_cases.ts";
+import { routingRuleCases } from "../support/routing_rule_cases.ts";
 import { type Answer, type TestApi, testApi } from "../support/api.ts";
 
 /** Every operation's row; a resource adds its own record here. */
-const cases: Readonly<Record<string, AccessCase>> = { ...coreCases };
+const cases: Readonly<Record<string, AccessCase>> = { ...coreCases, ...routingRuleCases };
 
 interface DocumentedOperation {
   readonly "x-action": string;

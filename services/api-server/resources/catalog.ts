@@ -6,6 +6,7 @@ import { authOperations } from "./auth.ts";
 import { groupOperations } from "./groups.ts";
 import { memberOperations } from "./members.ts";
 import { oneTimeTokenOperations } from "./one_time_tokens.ts";
+import { routingRuleOperations } from "./routing_rules.ts";
 import { sessionOperations } from "./sessions.ts";
 import { userOperations } from "./users.ts";
 
@@ -19,6 +20,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...oneTimeTokenOperations(parts),
     ...apiKeyOperations(parts),
     ...sessionOperations(parts),
+    ...routingRuleOperations(parts),
     ...activityOperations(parts),
   ];
 }

@@ -1,0 +1,222 @@
+import { z } from "@hono/zod-openapi";
+import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
+import { newId, type ProviderId } from "../../../lib/ids.ts";
+import type { GroupSql } from "../../../lib/postgres/sql.ts";
+import { Refusal } from "../../../lib/refusal.ts";
+import { conditionsSchema } from "../../../lib/routing/conditions.ts";
+import type { RuleProvider } from "../../../lib/routing/routing_rule.ts";
+import {
+  deleteRule,
+  findRule,
+  insertRule,
+  listRuleEntries,
+  type RuleEntry,
+  type RuleWish,
+  updateRule,
+} from "../../../lib/routing/rule_entries_table.ts";
+import { changesBetween } from "../changes.ts";
+import { type Operation, operation } from "../operation.ts";
+import { type Asking, inGroup, type Parts } from "../parts.ts";
+import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { testRoutingRules } from "./test_routing_rules.ts";
+
+const providerId = z.guid({ error: "invalid provider_id format" }).toLowerCase().meta({
+  format: "uuid",
+  example: "019aa7e4-6f00-7000-8000-000000000000",
+});
+const ruleShape = z.object({
+  id: z.string(),
+  "group_id": z.string(),
+  priority: z.number().int(),
+  conditions: z.record(z.string(), z.unknown()),
+  "provider_id": z.string().nullable().meta({ description: "The first of `providers`" }),
+  providers: z.array(z.object({ "provider_id": z.string(), weight: z.number().int().nullable() })),
+  enabled: z.boolean(),
+  "created_at": z.string(),
+  "updated_at": z.string(),
+}).openapi("RoutingRule");
+
+const ruleBody = z.strictObject({
+  priority: z.number().int().min(-1_000_000_000).max(1_000_000_000).default(0).meta({
+    description: "Rules are asked from the lowest number up; the first that matches decides",
+  }),
+  conditions: conditionsSchema.default({}).meta({
+    description: "All that are given have to hold; without any the rule matches all mail",
+  }),
+  "provider_id": providerId.optional().meta({ description: "Instead of `providers`, where there is one" }),
+  providers: z.array(
+    z.strictObject({ "provider_id": providerId, weight: z.number().int().min(0).max(100).optional() }),
+  )
+    .min(1).max(3).optional().meta({
+      description: "Tried one after the other; with weights these decide by the message's id who is first",
+    }),
+  enabled: z.boolean().optional().meta({ description: "When not given: true, or as it was" }),
+});
+type RuleBody = z.output<typeof ruleBody>;
+
+const params = z.object({ id: idOf("routing rule") });
+const tag = "routing rules";
+const resourceType = "routing_rule";
+
+/** Which of a group's providers sends which of its mail. */
+export function routingRuleOperations(parts: Parts): readonly Operation[] {
+  return [create(parts), list(parts), testRoutingRules(parts), get(parts), update(parts), remove(parts)];
+}
+
+function create(parts: Parts): Operation {
+  return operation({
+    action: "rules:write",
+    method: "post",
+    path: "/api/v1/routing-rules",
+    tag,
+    summary: "Create a routing rule",
+    body: ruleBody,
+    answer: { status: 201, schema: ruleShape },
+    handle: async ({ body, ...asking }) => {
+      const { group } = asking.principal;
+      const id = newId<never>() as string;
+      const wish = wishOf(id, body, true);
+      return await inGroup(parts, asking, async (sql, note) => {
+        await lockGroups(sql, [group]);
+        await insertRule(sql, group, wish);
+        const made = ruleOf(await getRule(sql, asking, id));
+        await note({ action: "routing_rule.create", resourceType, resourceId: id, changes: made });
+        return made;
+      });
+    },
+  });
+}
+
+function list(parts: Parts): Operation {
+  return operation({
+    action: "rules:read",
+    method: "get",
+    path: "/api/v1/routing-rules",
+    tag,
+    summary: "List routing rules in the order in which they are asked",
+    query: page,
+    answer: { status: 200, schema: z.array(ruleShape) },
+    handle: async ({ query, ...request }) => {
+      const wanted = pageOf("routing_rules", query);
+      const found = await inGroup(
+        parts,
+        request,
+        (sql) => listRuleEntries(sql, request.principal.group, wanted),
+      );
+      linkNext(request, nextCursor("routing_rules", found, wanted.limit));
+      return found.map(ruleOf);
+    },
+  });
+}
+
+function get(parts: Parts): Operation {
+  return operation({
+    action: "rules:read",
+    method: "get",
+    path: "/api/v1/routing-rules/{id}",
+    tag,
+    summary: "One routing rule",
+    params,
+    answer: { status: 200, schema: ruleShape },
+    handle: async ({ params, ...asking }) =>
+      ruleOf(await inGroup(parts, asking, (sql) => getRule(sql, asking, params.id))),
+  });
+}
+
+function update(parts: Parts): Operation {
+  return operation({
+    action: "rules:write",
+    method: "put",
+    path: "/api/v1/routing-rules/{id}",
+    tag,
+    summary: "Replace a routing rule",
+    params,
+    body: ruleBody,
+    answer: { status: 200, schema: ruleShape },
+    handle: async ({ params, body, ...asking }) => {
+      const { group } = asking.principal;
+      return await inGroup(parts, asking, async (sql, note) => {
+        await lockGroups(sql, [group]);
+        const before = await getRule(sql, asking, params.id);
+        await updateRule(sql, group, wishOf(params.id, body, before.enabled));
+        const after = ruleOf(await getRule(sql, asking, params.id));
+        const changes = changesBetween(ruleOf(before), after);
+        await note({ action: "routing_rule.update", resourceType, resourceId: params.id, changes });
+        return after;
+      });
+    },
+  });
+}
+
+function remove(parts: Parts): Operation {
+  return operation({
+    action: "rules:write",
+    method: "delete",
+    path: "/api/v1/routing-rules/{id}",
+    tag,
+    summary: "Delete a routing rule",
+    params,
+    handle: async ({ params, ...asking }) => {
+      const { group } = asking.principal;
+      await inGroup(parts, asking, async (sql, note) => {
+        await lockGroups(sql, [group]);
+        const changes = ruleOf(await getRule(sql, asking, params.id));
+        await deleteRule(sql, group, params.id);
+        await note({ action: "routing_rule.delete", resourceType, resourceId: params.id, changes });
+      });
+    },
+  });
+}
+
+async function getRule(sql: GroupSql, { principal }: Asking, id: string): Promise<RuleEntry> {
+  const rule = await findRule(sql, principal.group, id);
+  if (rule === undefined) throw new Refusal("not_found", "routing rule not found");
+  return rule;
+}
+
+function wishOf(id: string, body: RuleBody, enabled: boolean): RuleWish {
+  const { priority, conditions } = body;
+  return { id, priority, conditions, enabled: body.enabled ?? enabled, providers: providersOf(body) };
+}
+
+function providersOf({ provider_id: first, providers = [] }: RuleBody): readonly RuleProvider[] {
+  if (providers.length === 0) {
+    if (first === undefined) throw invalid("provider_id", "provider_id is required");
+    return [{ id: first as ProviderId, weight: null }];
+  }
+  if (first !== undefined && first !== providers[0]?.provider_id) {
+    throw invalid("provider_id", "provider_id is the first of providers, where both are given");
+  }
+  if (new Set(providers.map((one) => one.provider_id)).size < providers.length) {
+    throw invalid("providers", "providers names one provider twice");
+  }
+  const weights = providers.flatMap(({ weight }) => weight ?? []);
+  if (weights.length > 0 && weights.length < providers.length) {
+    throw invalid("providers", "either all of providers have a weight or none has");
+  }
+  if (weights.length > 0 && weights.every((weight) => weight === 0)) {
+    throw invalid("providers", "one of the weights has to be above 0");
+  }
+  return providers.map(({ provider_id: id, weight }) => ({
+    id: id as ProviderId,
+    weight: weight ?? null,
+  }));
+}
+
+function invalid(field: string, sentence: string): Refusal {
+  return new Refusal("request_invalid", sentence, { field });
+}
+
+function ruleOf(rule: RuleEntry): z.output<typeof ruleShape> {
+  return {
+    id: rule.id,
+    "group_id": rule.groupId,
+    priority: rule.priority,
+    conditions: rule.conditions,
+    "provider_id": rule.providers[0]?.id ?? null,
+    providers: rule.providers.map(({ id, weight }) => ({ "provider_id": id, weight })),
+    enabled: rule.enabled,
+    "created_at": timeOf(rule.createdAt),
+    "updated_at": timeOf(rule.updatedAt),
+  };
+}
