@@ -49,6 +49,7 @@ export class DataPhase {
   #gathered: Uint8Array = nothing;
   #gatheredLength = 0;
   #size = 0;
+  #isGivenUp = false;
   #wireBytes = 0;
   #waiting: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -65,7 +66,7 @@ export class DataPhase {
 
   /** So far beyond the limit that waiting for the end is not worth it: answer and hang up. */
   get isHopeless(): boolean {
-    return this.#size > 4 * this.#options.maxSize + 1_048_576;
+    return this.#isGivenUp || this.#size > 4 * this.#options.maxSize + 1_048_576;
   }
 
   /** Takes a chunk from the given position on; the chunk may be rewritten. */
@@ -80,6 +81,12 @@ export class DataPhase {
       else this.#gather(content);
     }
     return { next, wait: this.#waiting };
+  }
+
+  /** Ends the message before its end has come: `finish` throws the refusal. */
+  giveUp(refusal: Refusal): void {
+    this.#isGivenUp = true;
+    if (this.#failure === undefined) this.#fail(refusal);
   }
 
   /** The whole message, after the end mark; throws the Refusal, or what the writer threw. */

@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import { Refusal } from "../../lib/refusal.ts";
 import type { DataPhase } from "./data_phase.ts";
 import { Pace } from "./pace.ts";
 import type { ProtocolReply } from "./replies.ts";
@@ -22,6 +23,8 @@ const LF = 10;
 const CR = 13;
 /** An AUTH response may have 12,288 octets (RFC 4954 section 4), its command comes on top. */
 const longestLine = 12_600;
+/** Bytes of TLS's own for one message before anybody asks what they carry. */
+const mostFraming = 4 << 20;
 /** Commands worked off before other connections get their turn. */
 const commandsAtOnce = 50;
 /** What may wait unread while a command or a disk is waited for: so we see a client leave that waits as it should. */
@@ -33,7 +36,7 @@ const mostWaiting = { bytes: 16_384, chunks: 16 } as const;
  */
 export class Input extends EventEmitter {
   readonly #host: InputHost;
-  readonly #tap: Pick<Tap, "open" | "close">;
+  readonly #tap: Pick<Tap, "open" | "close" | "bytesRead">;
   /** Set by the library when the connection ends or is upgraded: what was received is dropped unread. */
   isClosed = false;
   #chunk: Uint8Array = nothing;
@@ -51,8 +54,10 @@ export class Input extends EventEmitter {
   #heldMs = 0;
   #isHolding = false;
   #commands = 0;
+  /** What had come over the wire when the message began. */
+  #wireBefore = 0;
 
-  constructor(host: InputHost, tap: Pick<Tap, "open" | "close">) {
+  constructor(host: InputHost, tap: Pick<Tap, "open" | "close" | "bytesRead">) {
     super();
     this.#host = host;
     this.#tap = tap;
@@ -83,6 +88,7 @@ export class Input extends EventEmitter {
     this.#phase = phase;
     this.#pace = new Pace();
     this.#heldMs = 0;
+    this.#wireBefore = this.#tap.bytesRead();
   }
 
   /** Part of the stream interface. */
@@ -144,6 +150,11 @@ export class Input extends EventEmitter {
     const from = this.#at;
     const { next, wait } = phase.take(this.#chunk, from);
     this.#at = next < 0 ? this.#chunk.length : next;
+    if (next < 0 && this.#isAllFraming(phase.wireBytes)) {
+      phase.giveUp(
+        new Refusal("session_expired", "Message comes in TLS records of a few bytes: send larger ones"),
+      );
+    }
     if (next >= 0 || phase.isHopeless) {
       this.#phase = undefined;
       this.#work((done) => this.#host.dataEnded(done));
@@ -153,6 +164,12 @@ export class Input extends EventEmitter {
     const leaveMs = this.#pace.after(this.#at - from, performance.now());
     if (wait !== undefined) this.#hold(wait);
     else if (leaveMs > 0) this.#leave(leaveMs);
+  }
+
+  /** Each TLS record costs as much as a thousand bytes of it: nobody sends megabytes of them in good faith. */
+  #isAllFraming(content: number): boolean {
+    const framing = this.#tap.bytesRead() - this.#wireBefore - content;
+    return framing > mostFraming && framing > 4 * content;
   }
 
   /** Reads nothing more for now: what comes gathers in the kernel, and other connections have their turn. */

@@ -11,6 +11,8 @@ class Stand {
   readonly input: Input;
   isOpen = true;
   written = 0;
+  /** Bytes that came over the wire, as the tap tells it. */
+  onTheWire = 0;
   text = "";
   release: () => void = () => {};
   /** What the writer of a message answers to each write. */
@@ -29,7 +31,11 @@ class Stand {
       broken: (reply) => void this.calls.push(reply),
       idle: () => {},
       ended: () => void this.calls.push("ended"),
-    }, { open: () => void (this.isOpen = true), close: () => void (this.isOpen = false) });
+    }, {
+      open: () => void (this.isOpen = true),
+      close: () => void (this.isOpen = false),
+      bytesRead: () => this.onTheWire,
+    });
   }
 
   startData(header = "From: a@example.com\r\n\r\n"): void {
@@ -154,4 +160,26 @@ Deno.test("Input keeps what it has not passed on when it gives a chunk's memory 
   held.resolve();
   await stand.idle();
   assert.equal(stand.text, long + rest + "z".repeat(8192));
+});
+
+Deno.test("Input gives up a message that is next to nothing but TLS's own bytes", () => {
+  const stand = new Stand();
+  stand.onTheWire = 5_000;
+  stand.startData();
+  stand.onTheWire += 4_190_000;
+  stand.input.write(Buffer.from("x"));
+  assert.deepEqual(stand.calls, []);
+  stand.onTheWire += 10_000;
+  stand.input.write(Buffer.from("x"));
+  assert.deepEqual(stand.calls, ["dataEnded"]);
+});
+
+Deno.test("Input takes a message whose TLS records hold a line each", () => {
+  const stand = new Stand();
+  stand.startData();
+  for (let line = 0; line < 3_000; line++) {
+    stand.onTheWire += 3_000;
+    stand.input.write(Buffer.from(`${"x".repeat(998)}\r\n`));
+  }
+  assert.deepEqual(stand.calls, []);
 });

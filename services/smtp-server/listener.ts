@@ -256,7 +256,11 @@ class Connection extends LibraryConnection implements Wire {
       },
       idle: () => this.#conversation.flush(),
       ended: () => this.#conversation.close(),
-    }, { open: () => this.#tap.open(), close: () => this.#tap.close() });
+    }, {
+      open: () => this.#tap.open(),
+      close: () => this.#tap.close(),
+      bytesRead: () => this.#tap.bytesRead(),
+    });
     return input as unknown as ReturnType<LibraryConnection["_createParser"]>;
   }
 

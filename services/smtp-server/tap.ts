@@ -14,6 +14,11 @@ export class Tap {
     this.#socket = socket;
   }
 
+  /** What has come over the wire so far, TLS's own bytes included. */
+  bytesRead(): number {
+    return this.#socket.bytesRead;
+  }
+
   /** Nothing more is read; the read under way may still bring one chunk (64 KiB). May be called again. */
   close(): void {
     this.#isClosed = true;

@@ -12,6 +12,7 @@ import type { System } from "./system.ts";
 const bigBody = 25_000_000;
 /** A byte a packet takes the sender minutes for 25 MB: fewer are sent and the server's CPU is scaled up. */
 const slowBody = 500_000;
+const idleMs = 3_000;
 
 /** Latency at half of the rate that the server reaches at most. */
 export async function* halfLoad(system: System, fullRate: number, seconds: number): AsyncGenerator<Result> {
@@ -73,12 +74,16 @@ export async function* awkwardShapes({ intake, smtpServerPid }: System): AsyncGe
   await using probe = await startChild("./probe.ts", login);
   const askProbe = async (): Promise<LatencySummary> => JSON.parse(await probe.ask(""));
   const worst = { cpuSeconds: 0, otherDelay: 0 };
+  const idlePerSecond = await idleCpu(smtpServerPid);
   for (const shape of shapeNames) {
     const bytes = shape === "byte-a-packet" ? slowBody : bigBody;
     await askProbe();
     const before = cpuSecondsOf([smtpServerPid]);
     const { reply, seconds } = await runToJson<ShapeReport>("./shape.ts", [...login, shape, String(bytes)]);
-    const cpuSeconds = (cpuSecondsOf([smtpServerPid]) - before) * bigBody / bytes;
+    // What the server and the probe cost anyway is no cost of the body: it counts most where few bytes take long.
+    const used = cpuSecondsOf([smtpServerPid]) - before - idlePerSecond * seconds;
+    // A body that was given up on costs no more, however long it would have gone on.
+    const cpuSeconds = Math.max(0, used) * (reply.startsWith("250") ? bigBody / bytes : 1);
     const { max: otherDelay, p99: otherDelayP99 } = await askProbe();
     const values = { cpuSeconds, bytes, seconds, otherDelay, otherDelayP99, code: Number(reply.slice(0, 3)) };
     yield { case: "shapes", target: "smtp-server", load: shape, values };
@@ -86,4 +91,11 @@ export async function* awkwardShapes({ intake, smtpServerPid }: System): AsyncGe
     worst.otherDelay = Math.max(worst.otherDelay, otherDelay);
   }
   yield { case: "shapes", target: "smtp-server", load: "worst", values: worst };
+}
+
+/** CPU seconds a second with the probe alone. */
+async function idleCpu(pid: number): Promise<number> {
+  const before = cpuSecondsOf([pid]);
+  await new Promise((resolve) => setTimeout(resolve, idleMs));
+  return (cpuSecondsOf([pid]) - before) * 1_000 / idleMs;
 }

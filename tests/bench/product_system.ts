@@ -143,6 +143,8 @@ async function startWorker(folder: string, common: Environment): Promise<Worker>
   const program = startProgram("queue-worker", folder, {
     ...common,
     SMTP_PROXY_WORKER_OPS_PORT: String(opsPort),
+    // As many deliveries at a time as the load has sessions.
+    SMTP_PROXY_QUEUE_WORKERS: "20",
   });
   await untilReady(program, opsPort);
   return program;
