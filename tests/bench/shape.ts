@@ -29,15 +29,14 @@ for (const line of ["MAIL FROM:<bench@example.com>\r\n", "RCPT TO:<user0@example
 const began = performance.now();
 const answer = connection.reply();
 await write("From: <bench@example.com>\r\nSubject: Shape\r\n\r\n");
-try {
-  for (const piece of piecesOf(shape, Number(bytes))) {
-    await (piece.length === 1 ? connection.writeAlone(piece) : connection.write(piece));
-  }
-  await write("\r\n.\r\n");
-} catch (error) {
-  // Who is answered before the end and hung up on has its answer below.
-  if (!(error instanceof Error)) throw error;
+let isAnswered = false;
+const answered = answer.then(() => void (isAnswered = true));
+for (const piece of piecesOf(shape, Number(bytes))) {
+  // Who is answered before the end is not listened to any more.
+  if (isAnswered) break;
+  await Promise.race([piece.length === 1 ? connection.writeAlone(piece) : connection.write(piece), answered]);
 }
+if (!isAnswered) await write("\r\n.\r\n");
 const reply = await answer;
 const report: ShapeReport = {
   reply: `${reply.code} ${reply.text}`,
