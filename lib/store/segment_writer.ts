@@ -48,7 +48,6 @@ export class SegmentWriter implements AsyncDisposable {
     this.append = coalesce((batch: readonly Appended[]) => this.#write(batch), {
       bytesOf: (body) => body.header.length + body.bytes.length,
       laneOf: (body) => body.group,
-      gapMs: 3,
       ...options.onBatch && { onBatch: options.onBatch },
     });
   }

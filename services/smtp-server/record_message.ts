@@ -47,7 +47,7 @@ export function recordMessage(options: RecordOptions): RecordMessage {
     laneOf: (item) => item.submission.group,
     isOutage,
     // A transaction costs as much as ten rows of it.
-    gapMs: 4,
+    gapMs: 2,
     ...(options.onBatch && { onBatch: options.onBatch }),
   });
   return async (message) => {
