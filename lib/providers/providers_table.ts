@@ -145,6 +145,14 @@ export async function takeProbe(sql: SystemSql, provider: ProviderId, gapMs: num
   return rows[0]?.marked ? "not_now" : "in_order";
 }
 
+/** Whether a provider that needs attention has had its probe of late, so that nobody may call it now. */
+export async function isProbeTaken(sql: SystemSql, provider: ProviderId): Promise<boolean> {
+  const rows = await sql<{ taken: boolean }>`
+    select next_probe_at > clock_timestamp() as taken from provider_state
+    where provider_id = ${provider} and needs_attention_since is not null`;
+  return rows[0]?.taken ?? false;
+}
+
 /** The providers of a group that need attention. */
 export async function listNeedingAttention(sql: SystemSql, group: GroupId): Promise<readonly ProviderId[]> {
   const rows = await sql<{ providerId: ProviderId }>`

@@ -11,6 +11,7 @@ import { Interrupted } from "./interrupted.ts";
 import { loadBody, memoryFor } from "./load_body.ts";
 import { espOf, type OpenProvider } from "./open_providers.ts";
 import { type DeliveryLeg, planByBody, planByEnvelope } from "./plan_legs.ts";
+import type { Rest } from "./provider_health.ts";
 import { tryRoute } from "./try_route.ts";
 
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
@@ -99,6 +100,8 @@ async function carry(delivery: Delivery): Promise<Settled> {
   const early = planByEnvelope(routing, message);
   const usable = early?.flatMap(({ route }) => route) ?? routing.providers;
   if (usable.length === 0) return await putOff(delivery, "no_provider");
+  const rest = await restOf(usable, crew);
+  if (rest !== undefined) return await putOff(delivery, rest.obstacle, rest.forMs);
   const bytes = memoryFor(message.size, usable.map(espOf));
   using _memory = await crew.memory.reserve(bytes, signal);
   const loaded = await loadBody(message, crew, signal);
@@ -127,6 +130,16 @@ async function lookInto(
     crew.log.warn("cannot look into a message to route it", { messageId: message.id, error });
     return undefined;
   }
+}
+
+/** Why none of these is to be called now: then the body need not be read. */
+async function restOf(providers: readonly OpenProvider[], { health }: Crew): Promise<Rest | undefined> {
+  let rest: Rest | undefined;
+  for (const provider of providers) {
+    rest = provider.id === undefined ? undefined : await health.look({ ...provider, id: provider.id });
+    if (rest === undefined) return undefined;
+  }
+  return rest;
 }
 
 /** A message that ended its workers again and again is not given to another one. */

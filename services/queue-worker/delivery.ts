@@ -45,9 +45,10 @@ export async function settle(
 }
 
 /** Ends the claim because nobody can be served now, for a reason that is the whole message's. */
-export async function putOff(delivery: Delivery, obstacle: Obstacle): Promise<Settled> {
+export async function putOff(delivery: Delivery, obstacle: Obstacle, forMs?: number): Promise<Settled> {
   const { recipients } = delivery.claim.message;
-  const changes = recipients.map((recipient) => changeFor(delivery, recipient, { obstacle }));
+  const verdict = forMs === undefined ? { obstacle } : { obstacle, forMs };
+  const changes = recipients.map((recipient) => changeFor(delivery, recipient, verdict));
   return await settle(delivery, { then: "conclude", changes });
 }
 

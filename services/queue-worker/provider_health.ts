@@ -1,7 +1,12 @@
 import type { GroupId, ProviderId } from "../../lib/ids.ts";
 import type { CallReport, Fault, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
-import { clearAttention, markNeedsAttention, takeProbe } from "../../lib/providers/providers_table.ts";
+import {
+  clearAttention,
+  isProbeTaken,
+  markNeedsAttention,
+  takeProbe,
+} from "../../lib/providers/providers_table.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { afterCall, askBreaker, type BreakerState, closedBreaker } from "./breaker.ts";
 import type { Obstacle } from "./judge.ts";
@@ -62,6 +67,16 @@ export class ProviderHealth {
     if (answer.kind === "wait") return { obstacle: "breaker_open", forMs: answer.forMs };
     this.#breakers.set(provider.id, answer.state);
     return undefined;
+  }
+
+  /** Whether a provider is not to be called now; takes no probe, so that nothing need come of it. */
+  async look(provider: HealthSubject): Promise<Rest | undefined> {
+    if (this.#attention.has(provider.id) && await isProbeTaken(this.#options.sql, provider.id)) {
+      return { obstacle: "needs_attention", forMs: probeGapMs };
+    }
+    const breaker = this.#breakers.get(provider.id) ?? closedBreaker;
+    const answer = askBreaker(breaker, this.#now(), this.#options.callTimeoutMs);
+    return answer.kind === "wait" ? { obstacle: "breaker_open", forMs: answer.forMs } : undefined;
   }
 
   /** Learns from a call that was made. */

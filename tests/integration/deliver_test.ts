@@ -157,6 +157,28 @@ Deno.test("deliver() marks a relay that refuses the credentials and sends one pr
   }
 });
 
+Deno.test("deliver() reads no body while nobody on the route may be called", async () => {
+  await using room = await DeliveryRoom.open();
+  await room.provider("simulator", {});
+  let reads = 0;
+  const store: Pick<MessageStore, "get"> = {
+    get(ref) {
+      reads++;
+      return room.store.get(ref);
+    },
+  };
+  await using crew = room.crew({ store });
+  const ids = [];
+  for (let count = 0; count < 3; count++) ids.push(await room.submit(["credentials@example.net"]));
+  for (const id of ids) await room.deliver(id, crew);
+  assert.equal(reads, 1);
+  for (const id of ids) {
+    const [state] = await room.recipientsOf(id);
+    assert.deepEqual([state?.status, state?.attempts], ["pending", 0]);
+    assert.ok(Number(state?.due) > 50 && Number(state?.due) < 75, `due in ${state?.due} s`);
+  }
+});
+
 Deno.test("deliver() marks no relay that takes mail for anybody, whatever it says to the others", async () => {
   const denials = ["550 5.7.1 Relaying denied", "550 5.1.8 Sender unwelcome here"];
   await using sink = await SmtpSink.open({
