@@ -82,15 +82,18 @@ function headerChecks({ header_from: from, subject, header }: Conditions): reado
     checks.push(checkOf("header_from", "header", (facts) => facts.from, test));
   }
   if (subject !== undefined) {
+    const matches = anyOf(listOf(subject).map(textMatcher));
     checks.push(
-      checkOf("subject", "header", (facts) => facts.subject, anyOf(listOf(subject).map(textMatcher))),
+      checkOf("subject", "header", (facts) => facts.subject, (text) => matches(text.toLowerCase())),
     );
   }
   for (const { name, matches } of header === undefined ? [] : listOf(header)) {
     const isOne = matches === undefined ? () => true : anyOf(listOf(matches).map(textMatcher));
     const texts = ({ fields }: MessageFacts) => fields && (fields.get(name.toLowerCase()) ?? []);
-    const show = (found: readonly string[]) => ({ name, values: found.slice(0, 10) });
-    checks.push(checkOf("header", "header", texts, (found) => found.some(isOne), show));
+    const show = (values: readonly string[]) => ({ name, values });
+    checks.push(
+      checkOf("header", "header", texts, (found) => found.some((text) => isOne(text.toLowerCase())), show),
+    );
   }
   return checks;
 }

@@ -13,8 +13,9 @@ const addressPattern = pattern.regex(
   /^(<>|([^\s@<>]+@)?[^\s@<>]+)$/,
   "an address is written as someone@example.com, *@example.com, example.com or *.example.com",
 );
+// One star, because it is compared with every recipient's domain.
 const domainPattern = pattern.regex(
-  /^[^\s@<>]+$/,
+  /^[^\s@<>*]*\*?[^\s@<>*]*$/,
   "a domain is written as example.com or *.example.com",
 );
 const minute = z.string().regex(/^(([01]\d|2[0-3]):[0-5]\d|24:00)$/, "a time of the day is written as 08:30");

@@ -10,6 +10,7 @@ Deno.test("conditionsSchema refuses what nobody documented, and what could never
     { sender: "*".repeat(9) },
     { sender: "a".repeat(321) },
     { recipient_domain: "someone@example.com" },
+    { recipient_domain: "*.example.*" },
     { smtp_account: "me" },
     { header: { name: "X Y" } },
     { header: { name: "X-Y", pattern: ".*" } },

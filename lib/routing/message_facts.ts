@@ -24,10 +24,14 @@ export interface MessageFacts {
 /** How far a message has to be read before rules can decide. */
 export type Reading = "envelope" | "header" | "parts";
 
-const longestText = 4096;
-const mostOfOneName = 100;
+const longestText = 1000;
+const mostOfOneName = 10;
+const mostSenders = 10;
 
-/** The facts of a header section; of fields, those of these names (in lower case), each text cut at 4,096 characters. */
+/**
+ * The facts of a header section: ten addresses of From at most, and of the fields with these names (in lower case)
+ * ten of each name, their texts cut at 1,000 characters.
+ */
 export function headerFacts(
   header: Uint8Array,
   names: ReadonlySet<string>,
@@ -41,7 +45,7 @@ export function headerFacts(
     if (texts.length < mostOfOneName) texts.push(textOf(field));
     fields.set(name, texts);
   }
-  return { from: from.map(({ address }) => address), subject, fields };
+  return { from: from.slice(0, mostSenders).map(({ address }) => address), subject, fields };
 }
 
 function textOf(field: string): string {

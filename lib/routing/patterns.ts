@@ -5,7 +5,7 @@ export const longestPattern = 320;
 /** Most `*` of one pattern. */
 export const mostStars = 8;
 
-/** Says whether a text is one that a pattern means. */
+/** Says whether a text, given in lower case, is one that a pattern means. */
 export type Matcher = (text: string) => boolean;
 
 /**
@@ -15,10 +15,9 @@ export type Matcher = (text: string) => boolean;
 export function textMatcher(pattern: string): Matcher {
   const [head = "", ...pieces] = pattern.toLowerCase().split("*");
   const tail = pieces.pop();
-  if (tail === undefined) return (text) => text.toLowerCase() === head;
+  if (tail === undefined) return (text) => text === head;
   const middle = pieces.filter((piece) => piece !== "");
-  return (given) => {
-    const text = given.toLowerCase();
+  return (text) => {
     if (text.length < head.length + tail.length || !text.startsWith(head) || !text.endsWith(tail)) {
       return false;
     }
@@ -32,7 +31,7 @@ export function textMatcher(pattern: string): Matcher {
   };
 }
 
-/** A pattern for domains, such as `example.com` or `*.example.com`; matches names as `comparableDomain` makes them. */
+/** A pattern for domains, with one `*` at most, such as `example.com` or `*.example.com`; matches names as `comparableDomain` makes them. */
 export function domainMatcher(pattern: string): Matcher {
   return textMatcher(pattern.split(".").map(comparableLabel).join("."));
 }

@@ -3,7 +3,7 @@ import { violatedConstraint } from "../postgres/faults.ts";
 import type { GroupSql } from "../postgres/sql.ts";
 import { Refusal } from "../refusal.ts";
 import type { RoutingRule, RuleProvider } from "./routing_rule.ts";
-import { mostRules } from "./rules_table.ts";
+import { longestConditions, mostRules } from "./rules_table.ts";
 
 /** A rule as it is listed; it may have lost all its providers. */
 export interface RuleEntry extends RoutingRule {
@@ -53,15 +53,11 @@ export async function findRule(sql: GroupSql, group: GroupId, id: string): Promi
 }
 
 /**
- * Creates a rule of a group that is locked by the caller. Throws Refusal: too_many for the one above 1,000, not_found
- * for a provider that is not the group's.
+ * Creates a rule of a group that is locked by the caller. Throws Refusal: too_many for the one above 1,000 and for
+ * conditions above 64 KiB in all, not_found for a provider that is not the group's.
  */
 export async function insertRule(sql: GroupSql, group: GroupId, rule: RuleWish): Promise<void> {
-  const [row] = await sql<{ count: number }>`
-    select count(*)::int as count from routing_rules where group_id = ${group}`;
-  if ((row?.count ?? 0) >= mostRules) {
-    throw new Refusal("too_many", `a group has at most ${mostRules} routing rules`);
-  }
+  await requireRoom(sql, group, rule);
   await sql`
     insert into routing_rules (id, group_id, priority, conditions, enabled)
     values (${rule.id}, ${group}, ${rule.priority}, ${
@@ -70,8 +66,9 @@ export async function insertRule(sql: GroupSql, group: GroupId, rule: RuleWish):
   await nameProviders(sql, group, rule.id, rule.providers);
 }
 
-/** Makes a rule what it is to be; false when the group has none of its id. Throws Refusal("not_found") as above. */
+/** Makes a rule what it is to be; false when the group has none of its id. Throws as `insertRule` does. */
 export async function updateRule(sql: GroupSql, group: GroupId, rule: RuleWish): Promise<boolean> {
+  await requireRoom(sql, group, rule);
   const rows = await sql`
     update routing_rules set priority = ${rule.priority}, conditions = ${
     JSON.stringify(rule.conditions)
@@ -88,6 +85,20 @@ export async function updateRule(sql: GroupSql, group: GroupId, rule: RuleWish):
 export async function deleteRule(sql: GroupSql, group: GroupId, id: string): Promise<boolean> {
   const rows = await sql`delete from routing_rules where group_id = ${group} and id = ${id} returning id`;
   return rows.length > 0;
+}
+
+async function requireRoom(sql: GroupSql, group: GroupId, { id, conditions }: RuleWish): Promise<void> {
+  const [others] = await sql<{ count: number; bytes: number }>`
+    select count(*)::int as count, coalesce(sum(octet_length(conditions::text)), 0)::int as bytes
+    from routing_rules where group_id = ${group} and id <> ${id}`;
+  const { count = 0, bytes = 0 } = others ?? {};
+  if (count >= mostRules) throw new Refusal("too_many", `a group has at most ${mostRules} routing rules`);
+  const own = new TextEncoder().encode(JSON.stringify(conditions)).length;
+  if (bytes + own > longestConditions) {
+    const sentence =
+      `the conditions of a group's routing rules have at most ${longestConditions} bytes in all`;
+    throw new Refusal("too_many", sentence, { field: "conditions" });
+  }
 }
 
 async function nameProviders(

@@ -5,6 +5,9 @@ import type { RoutingRule } from "./routing_rule.ts";
 /** Most rules of a group. */
 export const mostRules = 1000;
 
+/** Longest conditions of all rules of a group together, in bytes of JSON: what one message costs to route is bounded. */
+export const longestConditions = 64 * 1024;
+
 /** A group's enabled rules that name a provider, first to be asked first. */
 export async function listRules(sql: SystemSql | GroupSql, group: GroupId): Promise<readonly RoutingRule[]> {
   return await (sql as Sql)<RoutingRule>`

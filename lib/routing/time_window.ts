@@ -21,8 +21,7 @@ const minutesOfDay = 24 * 60;
 /** Whether a zone is one that this program knows. */
 export function isZone(zone: string): boolean {
   try {
-    new Intl.DateTimeFormat("en-US", { timeZone: zone });
-    return /^[A-Za-z]/.test(zone);
+    return /^[A-Za-z]/.test(zone) && clockOf(zone) !== undefined;
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;
@@ -52,7 +51,27 @@ export function localTimeText(zone: string, now: Date): string {
   return `${weekdays[day]} ${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
 }
 
-function clockOf(zone: string): (now: Date) => { readonly day: number; readonly minute: number } {
+interface LocalTime {
+  readonly day: number;
+  readonly minute: number;
+}
+
+type Clock = (now: Date) => LocalTime;
+
+// Making one takes longer than everything else about a rule.
+const clocks = new Map<string, Clock>();
+const mostClocks = 1000;
+
+function clockOf(zone: string): Clock {
+  const known = clocks.get(zone);
+  if (known !== undefined) return known;
+  const clock = newClock(zone);
+  if (clocks.size >= mostClocks) clocks.clear();
+  clocks.set(zone, clock);
+  return clock;
+}
+
+function newClock(zone: string): Clock {
   const format = new Intl.DateTimeFormat("en-US", {
     timeZone: zone,
     weekday: "short",
@@ -60,11 +79,20 @@ function clockOf(zone: string): (now: Date) => { readonly day: number; readonly 
     minute: "2-digit",
     hourCycle: "h23",
   });
+  let asked: number | undefined;
+  let told: LocalTime = { day: 0, minute: 0 };
   return (now) => {
-    const parts = new Map(format.formatToParts(now).map(({ type, value }) => [type, value]));
-    const day = weekdays.findIndex((name) => name === parts.get("weekday")?.toLowerCase());
-    return { day, minute: 60 * Number(parts.get("hour")) + Number(parts.get("minute")) };
+    const minute = Math.floor(now.getTime() / 60_000);
+    if (minute !== asked) told = localTime(format, now);
+    asked = minute;
+    return told;
   };
+}
+
+function localTime(format: Intl.DateTimeFormat, now: Date): LocalTime {
+  const parts = new Map(format.formatToParts(now).map(({ type, value }) => [type, value]));
+  const day = weekdays.findIndex((name) => name === parts.get("weekday")?.toLowerCase());
+  return { day, minute: 60 * Number(parts.get("hour")) + Number(parts.get("minute")) };
 }
 
 function minuteOf(time: string): number {
