@@ -11,7 +11,7 @@ export const accountSettings = z.strictObject({
       "When nobody knows whether a call has sent the mail: `retry` (default) sends again, `hold` waits for a person",
     ),
   webhook: z.record(z.string().max(100), z.string().max(10_000)).optional()
-    .describe("Not used yet: keys that the service's reports are checked with"),
+    .describe("Keys that the service's reports are checked with, where it makes any"),
 }).shape;
 
 /** Keys of `accountSettings` that are sealed: every kind's `secretKeys` begin with them. */

@@ -4,6 +4,7 @@ import type { CallId } from "../ids.ts";
 import type { Message, Recipient } from "../messages/message.ts";
 import type { Body } from "../store/body.ts";
 import type { CallReport, Fault } from "./outcome.ts";
+import type { EspWebhook } from "./webhook.ts";
 
 /** The part of a message that goes by one provider in one call. */
 export interface Parcel {
@@ -56,6 +57,8 @@ export interface EspKind<Settings> {
   readonly settings: z.ZodType<Settings>;
   /** Top-level settings that are sealed at rest and never shown. */
   readonly secretKeys: readonly string[];
+  /** How the service reports what became of messages; absent where it does not. */
+  readonly webhook?: EspWebhook;
   /** Throws when these settings cannot be used here. */
   open(settings: Settings, io: EspIo): Esp;
 }

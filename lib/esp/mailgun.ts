@@ -12,6 +12,7 @@ import { answerOf } from "./http_outcome.ts";
 import { messageForm } from "./mailgun_form.ts";
 import type { FormField } from "./mailgun_form.ts";
 import { isRecipientFault, mailgunId, mailgunWords, outcomeOfMailgun } from "./mailgun_outcome.ts";
+import { mailgunWebhook, mailgunWebhookSettings } from "./mailgun_webhook.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
 import { sendApart } from "./send_apart.ts";
 import type { PartReport } from "./send_apart.ts";
@@ -26,6 +27,7 @@ const settings = z.strictObject({
     if (domain === undefined) context.addIssue({ code: "custom", message: "It is not a domain name" });
     return domain ?? z.NEVER;
   }).describe("The domain that Mailgun sends for"),
+  webhook: mailgunWebhookSettings.optional().describe("`signing_key`: the HTTP webhook signing key"),
   region: z.enum(["us", "eu"]).default("us").describe("Where the domain lives"),
 });
 
@@ -37,6 +39,7 @@ export const mailgun: EspKind<MailgunSettings> = {
   name: "mailgun",
   settings,
   secretKeys: [...accountSecrets, "api_key"],
+  webhook: mailgunWebhook,
   open: (given, io) => new Mailgun(given, io),
 };
 

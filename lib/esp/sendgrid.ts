@@ -15,6 +15,7 @@ import { sendgridMail } from "./sendgrid_mail.ts";
 import { errorsOf, outcomeOfSendgrid, sendgridId } from "./sendgrid_outcome.ts";
 import { addressAt, planPersonalizations } from "./sendgrid_recipients.ts";
 import type { Personalization } from "./sendgrid_recipients.ts";
+import { sendgridWebhook, sendgridWebhookSettings } from "./sendgrid_webhook.ts";
 import { readWhole } from "../store/whole_body.ts";
 import { callService, outcomeOfUnreadable, reportOf } from "./whole_parcel.ts";
 
@@ -22,6 +23,9 @@ const settings = z.strictObject({
   ...accountSettings,
   endpoint: httpEndpoint,
   api_key: z.string().regex(/^[\x21-\x7e]{1,512}$/).describe("A key that may send mail (`mail.send`)"),
+  webhook: sendgridWebhookSettings.optional().describe(
+    "`public_key`: what the event webhook is verified with",
+  ),
   region: z.enum(["global", "eu"]).default("global").describe("`eu` for subusers whose data stays there"),
 });
 
@@ -33,6 +37,7 @@ export const sendgrid: EspKind<SendgridSettings> = {
   name: "sendgrid",
   settings,
   secretKeys: [...accountSecrets, "api_key"],
+  webhook: sendgridWebhook,
   open: (given, io) => new Sendgrid(given, io),
 };
 

@@ -18,6 +18,7 @@ import { type PartReport, sendApart } from "./send_apart.ts";
 import { checkAccount } from "./ses_account.ts";
 import { isRecipientFault, outcomeOfSes, remedyOf, sesErrorType, sesMessageId } from "./ses_outcome.ts";
 import { type HashedBody, sendEmailBody } from "./ses_request.ts";
+import { sesWebhook } from "./ses_webhook.ts";
 import { callService, outcomeOfUnreadable, reportOf } from "./whole_parcel.ts";
 
 const key = z.string().regex(/^[\x21-\x7e]{1,4096}$/);
@@ -34,6 +35,10 @@ const settings = z.strictObject({
     .describe("Role to take on with these credentials"),
   configuration_set: z.string().regex(/^[\w-]{1,64}$/).optional()
     .describe("Configuration set that every message is sent with"),
+  topic_arn: z.string().regex(/^arn:[\w-]{1,20}:sns:[a-z0-9-]{3,30}:\d{12}:[\w.-]{1,256}$/).optional()
+    .describe("SNS topic whose reports of what became of messages are believed"),
+  sns_signature: z.enum(["1", "2"]).default("1")
+    .describe("Lowest version of SNS's signatures that is believed: `1` is SHA-1, `2` SHA-256"),
 }).check((context) => {
   const { credentials, access_key_id: id, secret_access_key: secret, session_token: token } = context.value;
   const isStatic = credentials === "static";
@@ -57,6 +62,7 @@ export const ses: EspKind<SesSettings> = {
   name: "ses",
   settings,
   secretKeys: [...accountSecrets, "secret_access_key", "session_token"],
+  webhook: sesWebhook,
   open: (given, io) => new Ses(given, io),
 };
 

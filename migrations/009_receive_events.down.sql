@@ -1,0 +1,18 @@
+drop function store_events(uuid, jsonb);
+drop function take_webhook_receipt(uuid, text, bytea);
+drop function find_webhook_providers(text, uuid[], uuid[], text[], text);
+drop function find_webhook_provider(text, uuid);
+drop policy events_tells on delivery_events;
+drop policy events_reads on delivery_events;
+drop policy events_reads on delivery_logs;
+drop policy events_moves on recipients;
+drop policy events_reads on recipients;
+drop policy events_settles on messages;
+drop policy events_reads on messages;
+drop policy events_reads on esp_providers;
+drop table webhook_receipts;
+revoke all on esp_providers, messages, recipients, delivery_logs, delivery_events from smtp_proxy_events;
+revoke all on schema public from smtp_proxy_events;
+drop index esp_providers_group;
+drop index esp_providers_topic;
+alter table esp_providers drop column webhook_token, drop column paused_at;
