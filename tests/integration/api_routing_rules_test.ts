@@ -178,6 +178,24 @@ Deno.test("a group has a thousand rules and no more, however many are made at on
   assert.deepEqual(answers.map(({ status }) => status).sort(), [201, 201, 409, 409, 409]);
 });
 
+Deno.test("the conditions of a group's rules are bounded in all, so that no message takes long to route", async () => {
+  await using api = await testApi();
+  const { token, providers: [first] } = await company(api, "acme");
+  const sender = Array.from({ length: 100 }, (_, index) => `${"x".repeat(190)}${index}.example`);
+  const body = { conditions: { sender }, "provider_id": first };
+  const made: string[] = [];
+  let answer = await api.ask("POST", rules, { token, body });
+  for (; answer.status === 201; answer = await api.ask("POST", rules, { token, body })) {
+    made.push(answer.body.id);
+  }
+  assert.deepEqual([answer.status, answer.body.code, answer.body.field], [409, "too_many", "conditions"]);
+  assert.equal(made.length, 3);
+  const path = `${rules}/${made[0]}`;
+  assert.equal((await api.ask("PUT", path, { token, body })).status, 200, "its own are not counted twice");
+  const more = { ...body, conditions: { sender, "recipient_domain": sender } };
+  assert.equal((await api.ask("PUT", path, { token, body: more })).status, 409);
+});
+
 Deno.test("a change of a rule raises the group's revision, so that workers plan by it at once", async () => {
   await using api = await testApi();
   const { group, token, providers: [first] } = await company(api, "acme");
