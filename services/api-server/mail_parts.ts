@@ -1,0 +1,94 @@
+import { processWorld } from "../../lib/aws/credentials_world.ts";
+import { createCredentials } from "../../lib/aws/open_credentials.ts";
+import type { Config } from "../../lib/config/settings.ts";
+import type { StorageRef } from "../../lib/messages/message.ts";
+import type { Database } from "../../lib/postgres/database.ts";
+import { openQueue } from "../../lib/queue/open_queue.ts";
+import type { Doorbell, Queue } from "../../lib/queue/queue.ts";
+import { Refusal } from "../../lib/refusal.ts";
+import type { Body } from "../../lib/store/body.ts";
+import type { MessageStore } from "../../lib/store/message_store.ts";
+import { openStore } from "../../lib/store/open_store.ts";
+import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
+
+/** What the API does with mail outside the database. */
+export interface MailParts extends AsyncDisposable {
+  /** Undefined when the body is gone or damaged; throws Refusal("body_store_down") while the store is down. */
+  readBody(ref: StorageRef): Promise<Body | undefined>;
+  /** Rings for messages that were put back into the queue. Never throws: what did not ring is found by the sweeper. */
+  ring(bells: readonly Doorbell[]): Promise<void>;
+}
+
+/** The settings that say where bodies and doorbells are. */
+export type MailConfig = Pick<Config, "storage" | "queue" | "instance">;
+
+/** Who is told, and the pool in the role that may ring: `smtp_proxy_admin`. */
+export interface MailSurroundings {
+  readonly database: Database;
+  readonly log: Log;
+}
+
+/** The parts as the settings say; store and queue are opened when they are first needed, and again after a failure. */
+export function mailParts(config: MailConfig, { database, log }: MailSurroundings): MailParts {
+  const { path, minFree, type } = config.storage;
+  const s3 = s3OptionsOf(config.storage, {
+    fetch,
+    now: () => new Date(),
+    credentials: createCredentials(processWorld),
+  });
+  const instance = `api-${config.instance}`;
+  return mailPartsOf({
+    // It only reads: a folder that is not there is a store that is down.
+    store: () => openStore({ type, path, minFree, instance, mustExist: true, ...s3 && { s3 } }),
+    queue: () => openQueue(config.queue, { database, log }),
+    onFault: (error) => log.warn("no doorbell rang", { error }),
+  });
+}
+
+/** How a store and a queue are opened. */
+export interface MailOpeners {
+  readonly store: () => Promise<Pick<MessageStore, "get"> & AsyncDisposable>;
+  readonly queue: () => Promise<Queue>;
+  /** Told when doorbells did not ring. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** The parts of a store and a queue. */
+export function mailPartsOf({ store, queue, onFault }: MailOpeners): MailParts {
+  const opened = new AsyncDisposableStack();
+  const openedStore = once(async () => opened.use(await store()));
+  const openedQueue = once(async () => opened.use(await queue()));
+  return {
+    async readBody(ref) {
+      try {
+        return await (await openedStore()).get(ref);
+      } catch (cause) {
+        throw new Refusal("body_store_down", "the store of bodies cannot be reached", { cause });
+      }
+    },
+    async ring(bells) {
+      if (bells.length === 0) return;
+      try {
+        const results = await (await openedQueue()).push(bells);
+        const failed = results.find((result) => !result.ok);
+        if (failed !== undefined && !failed.ok) onFault(failed.error);
+      } catch (error) {
+        onFault(error);
+      }
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** One opening serves all who ask, unless it failed: then the next one asks anew. */
+function once<T>(open: () => Promise<T>): () => Promise<T> {
+  let opening: Promise<T> | undefined;
+  return () => {
+    opening ??= open().catch((error) => {
+      opening = undefined;
+      throw error;
+    });
+    return opening;
+  };
+}

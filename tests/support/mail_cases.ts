@@ -1,0 +1,60 @@
+import { type AccessCase, who, type World } from "./access_cases.ts";
+import { addMail, type MailRow } from "./mail_rows.ts";
+
+const base = "/api/v1";
+
+/** A message of alpha's, new. */
+function newMail({ alpha, account, owner }: World, row: Partial<MailRow> = {}): Promise<string> {
+  return addMail(owner, { group: alpha, user: account, sender: "a@alpha.example", ...row });
+}
+
+const dead = { status: "failed", recipients: [["b@alpha.example", "failed"]] } as const;
+
+/** The operations of messages and dead letters. */
+export const mailCases: Readonly<Record<string, AccessCase>> = {
+  "GET /api/v1/messages": {
+    allowed: who.readers,
+    make: async (world) => {
+      await newMail(world);
+      return { path: `${base}/messages?limit=5` };
+    },
+    answers: [200],
+    foreign: "own",
+  },
+  "GET /api/v1/messages/{id}": {
+    allowed: who.readers,
+    make: async (world) => ({ path: `${base}/messages/${await newMail(world)}` }),
+    answers: [200],
+    foreign: [404],
+  },
+  "GET /api/v1/messages/{id}/raw": {
+    allowed: who.adminsAndKeys,
+    make: async (world) => ({ path: `${base}/messages/${await newMail(world)}/raw` }),
+    answers: [200],
+    foreign: [404],
+  },
+  "POST /api/v1/messages/{id}/cancel": {
+    allowed: who.adminsAndKeys,
+    make: async (world) => ({ path: `${base}/messages/${await newMail(world)}/cancel` }),
+    answers: [200],
+    foreign: [404],
+  },
+  "GET /api/v1/dlq": {
+    allowed: who.readers,
+    make: async (world) => {
+      await newMail(world, dead);
+      return { path: `${base}/dlq?limit=5` };
+    },
+    answers: [200],
+    foreign: "own",
+  },
+  "POST /api/v1/dlq/reprocess": {
+    allowed: who.adminsAndKeys,
+    make: async (world) => ({
+      path: `${base}/dlq/reprocess`,
+      body: { "message_ids": [await newMail(world, dead)], "reset_retry_count": true },
+    }),
+    answers: [200],
+    foreign: "own", // 200 that says that nothing of theirs was named; nothing is told or changed
+  },
+};
