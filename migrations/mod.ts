@@ -14,6 +14,10 @@ import deadUp from "./007_find_dead_letters.up.sql" with { type: "text" };
 import deadDown from "./007_find_dead_letters.down.sql" with { type: "text" };
 import storesUp from "./008_know_stores.up.sql" with { type: "text" };
 import storesDown from "./008_know_stores.down.sql" with { type: "text" };
+import eventsUp from "./009_receive_events.up.sql" with { type: "text" };
+import eventsDown from "./009_receive_events.down.sql" with { type: "text" };
+import searchUp from "./010_search_mail.up.sql" with { type: "text" };
+import searchDown from "./010_search_mail.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -33,4 +37,6 @@ export const migrations: readonly Migration[] = [
   { version: 6, name: "give_access", up: accessUp, down: accessDown },
   { version: 7, name: "find_dead_letters", up: deadUp, down: deadDown },
   { version: 8, name: "know_stores", up: storesUp, down: storesDown },
+  { version: 9, name: "receive_events", up: eventsUp, down: eventsDown },
+  { version: 10, name: "search_mail", up: searchUp, down: searchDown },
 ];
