@@ -15,7 +15,7 @@ const addressPattern = pattern.regex(
 );
 // One star, because it is compared with every recipient's domain.
 const domainPattern = pattern.regex(
-  /^[^\s@<>*]*\*?[^\s@<>*]*$/,
+  /^[^\s@<>*]{0,320}\*?[^\s@<>*]{0,320}$/,
   "a domain is written as example.com or *.example.com",
 );
 const minute = z.string().regex(/^(([01]\d|2[0-3]):[0-5]\d|24:00)$/, "a time of the day is written as 08:30");

@@ -50,3 +50,13 @@ Deno.test("conditionsSchema takes none, one of each and several of each", () => 
   };
   assert.deepEqual(parseConditions(all), all);
 });
+
+Deno.test("conditionsSchema refuses a text of any length in a time that grows no faster than the text", () => {
+  const long = `${"a".repeat(2_000_000)}@@`;
+  for (const one of ["sender", "header_from", "recipient_domain", "smtp_account", "subject"]) {
+    assert.equal(parseConditions({ [one]: long }), undefined);
+    assert.equal(parseConditions({ [one]: "*a".repeat(1_000_000) }), undefined);
+  }
+  assert.equal(parseConditions({ header: { name: long, matches: long } }), undefined);
+  assert.equal(parseConditions({ time: { zone: long, from: long } }), undefined);
+});
