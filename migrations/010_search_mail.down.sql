@@ -12,7 +12,7 @@ $$;
 drop policy search_reads on recipients;
 drop policy search_reads on messages;
 revoke select (group_id, message_id, address_lower) on recipients from smtp_proxy_search;
-revoke select (id, group_id, status, failure_code, sender, subject, rfc_message_id, provider_id) on messages
+revoke select (id, group_id, status, claimed_until, failure_code, sender, subject, rfc_message_id, provider_id) on messages
   from smtp_proxy_search;
 drop table message_search;
 drop index messages_queued, messages_ended, messages_provider;

@@ -70,6 +70,8 @@ end
 $$;
 create trigger messages_indexed after insert on messages referencing new table as new_messages
   for each statement execute function index_messages();
+-- Also for what is copied from another database.
+alter table messages enable always trigger messages_indexed;
 
 alter table message_search enable row level security;
 alter table message_search force row level security;
@@ -79,7 +81,7 @@ create policy search_reads on messages for select to smtp_proxy_search using (tr
 create policy search_reads on recipients for select to smtp_proxy_search using (true);
 grant insert on message_search to smtp_proxy_trigger;
 grant select on message_search to smtp_proxy_search;
-grant select (id, group_id, status, failure_code, sender, subject, rfc_message_id, provider_id) on messages
+grant select (id, group_id, status, claimed_until, failure_code, sender, subject, rfc_message_id, provider_id) on messages
   to smtp_proxy_search;
 grant select (group_id, message_id, address_lower) on recipients to smtp_proxy_search;
 

@@ -32,8 +32,11 @@ export function espIoOf({ esp, delivery, environment }: EspConfig): EspIo {
 const idleMs = 20_000;
 
 function fetchWithFreshConnections(): typeof fetch {
-  const client = Deno.createHttpClient({ poolIdleTimeout: idleMs });
-  return (input, init) => fetch(input, { ...init, client });
+  let client: Deno.HttpClient | undefined;
+  return (input, init) => {
+    client ??= Deno.createHttpClient({ poolIdleTimeout: idleMs });
+    return fetch(input, { ...init, client });
+  };
 }
 
 type EspConfig = Pick<Config, "esp" | "delivery" | "environment">;

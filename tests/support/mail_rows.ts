@@ -26,7 +26,7 @@ export async function addMail(session: Session, row: MailRow): Promise<string> {
     `insert into messages (id, group_id, user_id, sender, subject, rfc_message_id, recipient_count, size, content_hash,
         storage_ref, body, body_removed_at, status, failure_code, claimed_until, claim, provider_id, next_attempt_at,
         correlation_id, enqueued_at)
-      values ($1, $2, $3, $4, $5, $6, $7, 4, sha256('x'), $8, case when $8 = 'inline' then 'body'::bytea end,
+      values ($1, $2, $3, $4, $5, $6, $7, 4, sha256('x'), $8::text, case when $8::text = 'inline' then 'body'::bytea end,
         case when $9 then now() end, $10::text, $11, case when $10::text = 'processing' then now() + interval '1 minute' end,
         case when $10::text = 'processing' then 1 end, $12, now(), 'c', now())`,
     [
