@@ -34,7 +34,8 @@ export class Room {
   }
 }
 
-async function freeBytes(path: string): Promise<number> {
+/** How many bytes an ordinary user may still write to the file system of a path. */
+export async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
 }

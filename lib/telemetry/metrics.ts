@@ -43,6 +43,7 @@ export interface Metrics {
   readonly queue: Part<"queue">;
   readonly worker: Part<"worker">;
   readonly api: Part<"api">;
+  readonly store: Part<"store">;
   readonly database: Part<"database">;
   /** Runs before each answer, to set gauges; one that fails or takes over two seconds is told and left out. */
   onScrape(collect: () => void | Promise<void>): void;
@@ -94,6 +95,9 @@ export function createMetrics({ instance = 0, onCollectError = () => {} }: Metri
     },
     get api() {
       return part("api");
+    },
+    get store() {
+      return part("store");
     },
     get database() {
       return part("database");
@@ -154,6 +158,8 @@ function meter(declaration: AnyDeclaration, registry: Registry): unknown {
     }
     case "gauge": {
       const gauge = new Gauge(config);
+      // What nobody has set is not told: the library would tell 0.
+      if (!labelled) gauge.remove();
       return {
         set: labelled
           ? (labels: Labels, value: number) => gauge.set(bound(labels), value)

@@ -51,6 +51,19 @@ export const declaredMetrics = {
   process: {
     buildInfo: gauge("build_info", "Always 1; tells service and version", { service: 10, version: 10 }),
     residentMemory: gauge("process_resident_memory_bytes", "Resident memory of the process"),
+    heap: gauge("process_heap_bytes", "JavaScript heap in use"),
+    startTime: gauge("process_start_time_seconds", "When the process began, seconds since 1970"),
+    openFiles: gauge(
+      "process_open_fds",
+      "Open file descriptors; absent where the process may not read /proc",
+    ),
+    logLinesDropped: counter(
+      "log_lines_dropped_total",
+      "Log lines that the output could not take, by output",
+      {
+        output: ["cloudwatch"],
+      },
+    ),
     eventLoopLag: gauge("event_loop_lag_seconds", "Longest delay of a timer in the last ten seconds"),
     batchSize: histogram("batch_size", "Items that shared one durable step", sizes, {
       step: [
@@ -88,6 +101,13 @@ export const declaredMetrics = {
       kind: ["accepted", "revived"],
     }),
     inlineBodies: counter("smtp_inline_bodies_total", "Bodies kept in PostgreSQL while the store was down"),
+    certificateExpiry: gauge(
+      "tls_certificate_expiry_timestamp_seconds",
+      "When the certificate in use expires, seconds since 1970",
+    ),
+    certificateReloads: counter("tls_certificate_reloads_total", "Certificates read again, by result", {
+      result: ["used", "refused"],
+    }),
     bodyMemory: gauge("smtp_body_memory_bytes", "Memory reserved for bodies that are arriving"),
   },
   queue: {
@@ -135,6 +155,17 @@ export const declaredMetrics = {
     callDuration: histogram("delivery_call_duration_seconds", "Duration of one call to an ESP", seconds, {
       provider_type: 20,
     }),
+    retries: counter("delivery_retries_total", "Recipients put off after an attempt, by whose fault it was", {
+      provider_type: 20,
+      reason: ["message", "provider"],
+    }),
+    breakers: gauge("provider_breakers", "Providers whose breaker is not closed, by state", {
+      state: ["open", "probing"],
+    }),
+    needsAttention: gauge("providers_needing_attention", "Providers that somebody has to repair"),
+    bodiesRemoved: counter("bodies_removed_total", "Bodies removed from the store, by why", {
+      reason: ["retention", "orphans"],
+    }),
     waits: counter("delivery_waits_total", "Deliveries put off without spending an attempt, by cause", {
       cause: [
         "throttled",
@@ -168,6 +199,9 @@ export const declaredMetrics = {
       path: 200,
     }),
     authFailures: counter("api_auth_failures_total", "Requests whose credentials were refused"),
+  },
+  store: {
+    freeBytes: gauge("store_free_bytes", "Free space where bodies lie; absent for stores that tell of none"),
   },
   database: {
     active: gauge("db_connections_active", "Connections to PostgreSQL in use"),

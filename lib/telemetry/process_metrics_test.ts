@@ -21,4 +21,8 @@ Deno.test("watchProcess() reports version, memory and lag without any permission
   const rss = /^process_resident_memory_bytes\{instance="0"\} (\d+)$/m.exec(text)?.[1];
   assert.ok(Number(rss) > 10_000_000);
   assert.match(text, /^event_loop_lag_seconds\{instance="0"\} [\d.e-]+$/m);
+  assert.match(text, /^process_start_time_seconds\{instance="0"\} [\d.e+]+$/m);
+  assert.ok(Number(/^process_heap_bytes\{instance="0"\} (\d+)$/m.exec(text)?.[1]) > 100_000);
+  // Without the permission to count them there is no number, rather than a wrong one.
+  assert.doesNotMatch(text, /^process_open_fds\{/m);
 });

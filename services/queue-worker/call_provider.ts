@@ -150,11 +150,12 @@ function completed(parcel: Parcel, report: CallReport): CallReport {
 }
 
 function count({ crew }: Delivery, { type }: OpenProvider, report: CallReport, durationMs: number): void {
-  const { attempts, faults, callDuration } = crew.metrics.worker;
+  const { attempts, faults, retries, callDuration } = crew.metrics.worker;
   callDuration.observe({ provider_type: type }, durationMs / 1000);
   for (const outcome of report.recipients.values()) {
     attempts.add({ provider_type: type, outcome: outcome.kind });
     if (outcome.kind !== "accepted") faults.add({ provider_type: type, code: outcome.fault.code });
+    if (outcome.kind === "retry") retries.add({ provider_type: type, reason: outcome.fault.blame });
   }
 }
 

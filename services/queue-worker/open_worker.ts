@@ -15,6 +15,7 @@ import { openStore } from "../../lib/store/open_store.ts";
 import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
+import { watchStoreSpace } from "../../lib/telemetry/store_metrics.ts";
 import { deliver } from "./deliver.ts";
 import { setGauges } from "./gauges.ts";
 import { crewSettings, openCrew, type OpenedCrew } from "./open_crew.ts";
@@ -93,8 +94,12 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   const sweeper = opened.use(
     new Sweeper({ database, queue, log, metrics, sweepAfterMs: config.queue.sweepAfter }),
   );
-  opened.use(new Retention({ database, store, log, terms: retentionTerms(config) }));
-  setGauges(metrics, { database, memory: crew.memory, isCounting: () => sweeper.isSweeping });
+  const onRemoved = (count: number, reason: "retention" | "orphans") =>
+    metrics.worker.bodiesRemoved.add({ reason }, count);
+  opened.use(new Retention({ database, store, log, terms: retentionTerms(config), onRemoved }));
+  const { memory, health } = crew;
+  setGauges(metrics, { database, memory, health, isCounting: () => sweeper.isSweeping });
+  if (type === "local") watchStoreSpace(metrics, path);
   if (isNamed) {
     const watchMs = around.hasOwnPort ? 0 : goneMs;
     const onFreed = () => sweeper.hurry();

@@ -79,6 +79,13 @@ export class ProviderHealth {
     return answer.kind === "wait" ? { obstacle: "breaker_open", forMs: answer.forMs } : undefined;
   }
 
+  /** How many providers are out of order now, as far as this process knows. */
+  count(): { readonly open: number; readonly probing: number; readonly needAttention: number } {
+    const tripped = [...this.#breakers.values()].filter(({ openUntilMs }) => openUntilMs !== undefined);
+    const probing = tripped.filter(({ isProbing }) => isProbing === true).length;
+    return { open: tripped.length - probing, probing, needAttention: this.#attention.size };
+  }
+
   /** Learns from a call that was made. */
   async note(provider: HealthSubject, report: CallReport): Promise<void> {
     const outcomes = [...report.recipients.values()];

@@ -21,6 +21,8 @@ export interface RetentionOptions {
   readonly store: Pick<MessageStore, "remove" | "list">;
   readonly log: Log;
   readonly terms: RetentionTerms;
+  /** Told of bodies that are gone from the store. */
+  readonly onRemoved?: (count: number, reason: "retention" | "orphans") => void;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly roundMs?: number;
@@ -132,7 +134,7 @@ export class Retention implements AsyncDisposable {
   }
 
   async #giveUpBodies(): Promise<void> {
-    const { log, store, terms } = this.#options;
+    const { store, terms } = this.#options;
     const now = performance.now();
     if (now - this.#walkedAt >= walkEveryMs) {
       this.#walkedAt = now;
@@ -140,13 +142,19 @@ export class Retention implements AsyncDisposable {
     }
     const { count, next } = await giveUpDueBodies({ ...this.#world, store, terms: terms.bodies }, this.#from);
     this.#from = next;
-    if (count > 0) log.info("bodies removed", { count, reason: "retention" });
+    this.#tellRemoved(count, "retention");
   }
 
   async #collect(): Promise<void> {
-    const { log, store } = this.#options;
+    const { store } = this.#options;
     const count = await collectBodies({ ...this.#world, store });
-    if (count > 0) log.info("bodies removed", { count, reason: "orphans" });
+    this.#tellRemoved(count, "orphans");
+  }
+
+  #tellRemoved(count: number, reason: "retention" | "orphans"): void {
+    if (count === 0) return;
+    this.#options.onRemoved?.(count, reason);
+    this.#options.log.info("bodies removed", { count, reason });
   }
 
   async #dropWeeks(): Promise<void> {

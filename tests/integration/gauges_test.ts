@@ -7,7 +7,7 @@ import { DeliveryRoom } from "../support/delivery_room.ts";
 async function shown(room: DeliveryRoom, name: string): Promise<Record<string, number>> {
   const lines = (await room.metrics.text()).matchAll(new RegExp(`^${name}\\{([^}]*)\\} (\\S+)$`, "gm"));
   return Object.fromEntries(
-    [...lines].map(([, labels = "", value]) => [/status="(\w+)"/.exec(labels)?.[1] ?? labels, Number(value)]),
+    [...lines].map(([, labels = "", value]) => [/stat(?:us|e)="(\w+)"/.exec(labels)?.[1] ?? labels, Number(value)]),
   );
 }
 
@@ -24,9 +24,11 @@ Deno.test("setGauges() counts queued, processing and dead messages while this wo
   await move(ids[3], "status = 'processing', claimed_until = now() + interval '1 hour'");
   await move(ids[4], "status = 'delivered'");
   let isCounting = true;
-  setGauges(room.metrics, { database: room.database, memory: crew.memory, isCounting: () => isCounting });
+  const { memory, health } = crew;
+  setGauges(room.metrics, { database: room.database, memory, health, isCounting: () => isCounting });
   assert.deepEqual(await shown(room, "queue_depth"), { queued: 1, processing: 1, failed: 3 });
   assert.deepEqual(Object.keys(await shown(room, "queue_oldest_age_seconds")), ["queued", "processing"]);
+  assert.deepEqual(await shown(room, "provider_breakers"), { open: 0, probing: 0 });
   isCounting = false;
   assert.deepEqual(await shown(room, "queue_depth"), {});
   assert.deepEqual(await shown(room, "queue_oldest_age_seconds"), {});
