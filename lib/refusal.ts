@@ -94,6 +94,7 @@ export const requestRefusals = {
   system_group_protected: "forbidden",
   mail_unfinished: "conflict",
   body_gone: "conflict",
+  message_not_queued: "conflict",
   too_many: "conflict",
   too_many_conflicts: "limited",
 } as const satisfies Record<string, RefusalClass>;

@@ -14,6 +14,7 @@ import { ensureSystemAdmin } from "../../lib/users/system_admin.ts";
 import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import type { LogFields } from "../../lib/telemetry/log_fields.ts";
 import { createApp } from "./app.ts";
+import { mailParts } from "./mail_parts.ts";
 import { openParts } from "./open_parts.ts";
 import { apiOperations } from "./resources/catalog.ts";
 import { serveApp } from "./serve_app.ts";
@@ -49,7 +50,8 @@ await using _ops = serveOps({
   port: operationsPort(api.opsPort, instance),
 });
 const databases = { login: strangers, group: members, admin: administrators };
-const { authenticate, parts } = openParts(config, { databases, bcrypt, onFault });
+await using mail = mailParts(config, { database: administrators, log });
+const { authenticate, parts } = openParts(config, { databases, bcrypt, mail, onFault });
 const app = createApp({
   operations: opsHandler({ ...operations, mayReadMetrics: metricsReaders(api.metricsNetworks) }),
   api: apiOperations(parts),

@@ -4,6 +4,7 @@ import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
 import { LoginDesk } from "./access/login.ts";
 import { openTokens } from "./access/tokens.ts";
+import type { MailParts } from "./mail_parts.ts";
 import type { Databases, Parts } from "./parts.ts";
 
 /** The settings that the handlers go by. */
@@ -13,6 +14,7 @@ export type PartsConfig = Pick<Config, "auth" | "rateLimit" | "requireGroupDomai
 export interface OpenedParts {
   readonly databases: Databases;
   readonly bcrypt: BcryptVerifier;
+  readonly mail: MailParts;
   /** Told of what went wrong beside a request that went on. */
   readonly onFault: (error: unknown) => void;
 }
@@ -20,7 +22,7 @@ export interface OpenedParts {
 /** Puts the handlers' parts together. */
 export function openParts(
   { auth, rateLimit, requireGroupDomains }: PartsConfig,
-  { databases, bcrypt, onFault }: OpenedParts,
+  { databases, bcrypt, mail, onFault }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
     key !== ""
@@ -40,6 +42,7 @@ export function openParts(
       databases,
       desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs }),
       conflicts: new ConflictThrottle(),
+      mail,
       requireGroupDomains,
       defaultMonthlyLimit,
     },

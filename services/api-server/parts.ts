@@ -6,6 +6,7 @@ import type { ConflictThrottle } from "./access/conflict_throttle.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
 import type { Call } from "./call.ts";
+import type { MailParts } from "./mail_parts.ts";
 
 /** One pool for each role that the API acts in (ruling 3.8). */
 export interface Databases {
@@ -22,6 +23,7 @@ export interface Parts {
   readonly databases: Databases;
   readonly desk: LoginDesk;
   readonly conflicts: ConflictThrottle;
+  readonly mail: MailParts;
   /** An account's sender domains must lie within its group's. */
   readonly requireGroupDomains: boolean;
   readonly defaultMonthlyLimit: number;

@@ -1,10 +1,13 @@
 import { Secret } from "../../lib/config/secret.ts";
 import { type GroupId, newId, type UserId } from "../../lib/ids.ts";
 import { type Database, openDatabase, openSession } from "../../lib/postgres/database.ts";
+import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
+import type { MessageStore } from "../../lib/store/message_store.ts";
 import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { type App, createApp } from "../../services/api-server/app.ts";
 import type { Operation } from "../../services/api-server/operation.ts";
+import { mailPartsOf } from "../../services/api-server/mail_parts.ts";
 import { openParts } from "../../services/api-server/open_parts.ts";
 import type { Databases } from "../../services/api-server/parts.ts";
 import { apiOperations } from "../../services/api-server/resources/catalog.ts";
@@ -17,6 +20,8 @@ export interface TestApiOptions {
   readonly trustedNetworks?: readonly string[];
   readonly maxBody?: number;
   readonly attempts?: number;
+  /** Where bodies are; without it the store is down. */
+  readonly store?: Pick<MessageStore, "get">;
 }
 
 /** One answer, its JSON read. */
@@ -68,6 +73,15 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   };
   const faults: unknown[] = [];
   const bcrypt = new BcryptVerifier();
+  const mail = mailPartsOf({
+    store: () => {
+      if (options.store === undefined) throw new Error("The store is down");
+      const { store } = options;
+      return Promise.resolve({ get: (ref) => store.get(ref), [Symbol.asyncDispose]: () => Promise.resolve() });
+    },
+    queue: () => Promise.resolve(openPostgresQueue({ database: databases.admin })),
+    onFault: (error) => faults.push(error),
+  });
   const { parts, authenticate } = openParts({
     requireGroupDomains: options.requireGroupDomains ?? true,
     rateLimit: {
@@ -83,7 +97,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       issuer: "smtp-proxy",
       audience: "smtp-proxy-api",
     },
-  }, { databases, bcrypt, onFault: (error) => faults.push(error) });
+  }, { databases, bcrypt, mail, onFault: (error) => faults.push(error) });
   const api = apiOperations(parts);
   const app = createApp({
     operations: () => Promise.resolve(undefined),
@@ -115,6 +129,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     },
     async [Symbol.asyncDispose]() {
       bcrypt[Symbol.dispose]();
+      await mail[Symbol.asyncDispose]();
       for (const pool of opened) await pool[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },

@@ -3,8 +3,10 @@ import type { Parts } from "../parts.ts";
 import { activityOperations } from "./activity.ts";
 import { apiKeyOperations } from "./api_keys.ts";
 import { authOperations } from "./auth.ts";
+import { dlqOperations } from "./dlq.ts";
 import { groupOperations } from "./groups.ts";
 import { memberOperations } from "./members.ts";
+import { messageOperations } from "./messages.ts";
 import { oneTimeTokenOperations } from "./one_time_tokens.ts";
 import { routingRuleOperations } from "./routing_rules.ts";
 import { sessionOperations } from "./sessions.ts";
@@ -21,6 +23,8 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...apiKeyOperations(parts),
     ...sessionOperations(parts),
     ...routingRuleOperations(parts),
+    ...messageOperations(parts),
+    ...dlqOperations(parts),
     ...activityOperations(parts),
   ];
 }
