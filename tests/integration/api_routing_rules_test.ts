@@ -312,7 +312,7 @@ Deno.test("a stored message is explained by what its rows tell, and another tena
   assert.deepEqual([undecided.decided, undecided.rules[0].conditions], [
     false,
     [{ condition: "attachment", met: null, actual: null }],
-  ]);
+  ], "a member may not read bodies");
   await sql(api, `update routing_rules set conditions = '{"phase_of_moon": "new"}' where id = $1`, [
     alpha.rule,
   ]);
@@ -322,5 +322,46 @@ Deno.test("a stored message is explained by what its rows tell, and another tena
     const missing = await ask(id);
     assert.deepEqual([missing.status, missing.body.error], [404, "message not found"]);
   }
+  assert.deepEqual(api.faults, []);
+});
+
+Deno.test("those who may read bodies are told what only a stored message's body says, and that is an activity", async () => {
+  await using api = await testApi();
+  const [alpha] = await twoGroups(api.database.ownerUrl);
+  await addPerson(api, "a@alpha.example", [[alpha.group, "admin"]]);
+  const token = await api.login("a@alpha.example");
+  const text = "From: x@alpha.example\r\nX-Campaign: spring\r\nContent-Type: application/pdf\r\n\r\nAAAA";
+  await sql(api, "update messages set body = $1 where id = $2", [
+    new TextEncoder().encode(text),
+    alpha.message,
+  ]);
+  const explain = async (conditions: Record<string, unknown>) => {
+    await sql(api, "update routing_rules set conditions = $1", [JSON.stringify(conditions)]);
+    const body = { "message_id": alpha.message };
+    const answer = await api.ask("POST", `${rules}/test`, { token, body });
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    return answer.body.recipients[0].rules[0];
+  };
+  const reads = async () => {
+    const { body } = await api.ask(
+      "GET",
+      `/api/v1/groups/${alpha.group}/activity?action=messages.read_body`,
+      {
+        token,
+      },
+    );
+    return body.length;
+  };
+  assert.equal((await explain({ subject: "*" })).result, "matched");
+  assert.equal(await reads(), 0, "the subject is in the row");
+  const header = await explain({ header: { name: "X-Campaign", matches: "summer" } });
+  assert.deepEqual(header.conditions, [
+    { condition: "header", met: false, actual: { name: "X-Campaign", values: ["spring"] } },
+  ]);
+  assert.equal((await explain({ attachment: true })).result, "matched");
+  assert.equal(await reads(), 2);
+  await sql(api, "update messages set body = null, body_removed_at = now() where id = $1", [alpha.message]);
+  assert.equal((await explain({ attachment: true })).result, "unknown");
+  assert.equal(await reads(), 2);
   assert.deepEqual(api.faults, []);
 });

@@ -1,19 +1,23 @@
 import { z } from "@hono/zod-openapi";
-import type { GroupId } from "../../../lib/ids.ts";
-import { newId } from "../../../lib/ids.ts";
+import { type GroupId, newId } from "../../../lib/ids.ts";
+import { findStoredBody, type StoredAt } from "../../../lib/messages/history_table.ts";
+import { scanMessage } from "../../../lib/mime/message_scan.ts";
 import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import {
   findStoredMessage,
   listNamedProviders,
   type NamedProvider,
+  type StoredMessage,
 } from "../../../lib/routing/described_table.ts";
 import { explainRoute, type Explanation, ruleResults } from "../../../lib/routing/explain.ts";
 import { headerFacts, type MessageFacts } from "../../../lib/routing/message_facts.ts";
-import { routingOf } from "../../../lib/routing/route.ts";
+import { type Routing, routingOf } from "../../../lib/routing/route.ts";
 import { listRules } from "../../../lib/routing/rules_table.ts";
+import { memoryBody } from "../../../lib/store/memory_body.ts";
+import { may } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts } from "../parts.ts";
+import { inGroup, type Note, type Parts } from "../parts.ts";
 import { dateOf, email, idOf, moment } from "../schemas.ts";
 
 /** Recipients that are explained at a time. */
@@ -76,24 +80,33 @@ export function testRoutingRules(parts: Parts): Operation {
     tag: "routing rules",
     summary: "Explain the route of a message",
     description:
-      `Of a stored message the first ${mostRecipients} recipients are explained; of its header, the ` +
-      "subject and the address in From are known, and whether it has an attachment is not.",
+      `Of a stored message the first ${mostRecipients} recipients are explained. Where rules ask for ` +
+      "more than its subject and sender its body is read, for those who may, and that is an activity.",
     body: testBody,
     answer: { status: 200, schema: answerShape },
     handle: async ({ body, ...asking }) => {
-      const { group } = asking.principal;
-      return await inGroup(parts, asking, async (sql) => {
+      const { message, message_id: id = "" } = body;
+      const { routing, stored } = await inGroup(parts, asking, async (sql, note) => {
+        const { group } = asking.principal;
         const routing = routingOf(await listRules(sql, group), await listNamedProviders(sql, group));
-        const { facts, recipients } = body.message === undefined
-          ? await storedFacts(sql, group, body.message_id ?? "")
-          : describedFacts(body.message, routing.names);
-        return {
-          "message_id": facts.id,
-          recipients: recipients.map((recipient) => explanationOf(explainRoute(routing, facts, recipient))),
-        };
+        if (message !== undefined) return { routing };
+        const isReader = asksForBody(routing) && may(asking.principal, "bodies:read");
+        return { routing, stored: await findStored(sql, { group, id, note, isReader }) };
       });
+      const { facts, recipients } = message === undefined
+        ? await storedFacts(parts, routing, stored)
+        : describedFacts(message, routing.names);
+      return {
+        "message_id": facts.id,
+        recipients: recipients.map((recipient) => explanationOf(explainRoute(routing, facts, recipient))),
+      };
     },
   });
+}
+
+/** Subject and sender are in the rows; everything else of a header, and its parts, are in the body alone. */
+function asksForBody({ reading, names }: Routing<NamedProvider>): boolean {
+  return reading === "parts" || names.size > 0;
 }
 
 interface Tested {
@@ -101,13 +114,55 @@ interface Tested {
   readonly recipients: readonly string[];
 }
 
-async function storedFacts(sql: GroupSql, group: GroupId, id: string): Promise<Tested> {
+interface Stored {
+  readonly message: StoredMessage;
+  /** Where its bytes are, for those who may read them. */
+  readonly body?: StoredAt;
+}
+
+async function findStored(
+  sql: GroupSql,
+  { group, id, note, isReader }: {
+    readonly group: GroupId;
+    readonly id: string;
+    readonly note: Note;
+    readonly isReader: boolean;
+  },
+): Promise<Stored> {
   const message = await findStoredMessage(sql, group, id, mostRecipients);
   if (message === undefined) throw new Refusal("not_found", "message not found");
-  const { sender, account, size, subject, headerFrom, recipients } = message;
+  const body = isReader ? await findStoredBody(sql, group, message.id) : undefined;
+  if (body === undefined || body.bodyRemovedAt !== null) return { message };
+  const comment = "To explain its route";
+  await note({ action: "messages.read_body", resourceType: "message", resourceId: message.id, comment });
+  return { message, body };
+}
+
+async function storedFacts(
+  parts: Parts,
+  routing: Routing<NamedProvider>,
+  stored: Stored | undefined,
+): Promise<Tested> {
+  if (stored === undefined) throw new Refusal("not_found", "message not found");
+  const { id, sender, account, size, subject, headerFrom, recipients } = stored.message;
   const from = headerFrom === null ? [] : [headerFrom];
-  const facts = { id: message.id, sender, account, size, now: new Date(), subject: subject ?? "", from };
-  return { facts, recipients };
+  const rows = { id, sender, account, size, now: new Date(), subject: subject ?? "", from };
+  return { facts: { ...rows, ...await bodyFacts(parts, routing, stored.body) }, recipients };
+}
+
+async function bodyFacts(
+  parts: Parts,
+  { reading, names }: Routing<NamedProvider>,
+  stored: StoredAt | undefined,
+): Promise<Partial<MessageFacts>> {
+  if (stored === undefined) return {};
+  const { storageRef, body: bytes } = stored;
+  await using body = storageRef === "inline"
+    ? bytes === null ? undefined : memoryBody(bytes)
+    : await parts.mail.readBody(storageRef);
+  if (body === undefined) return {};
+  const { header, hasAttachment } = await scanMessage(body.stream(), { parts: reading === "parts" });
+  return { ...headerFacts(header, names), ...(hasAttachment !== undefined && { hasAttachment }) };
 }
 
 function describedFacts(message: z.output<typeof description>, names: ReadonlySet<string>): Tested {
