@@ -77,6 +77,8 @@ export const requestRefusals = {
   not_a_member: "forbidden",
   rank_too_low: "forbidden",
   user_is_shared: "forbidden",
+  setting_not_allowed: "forbidden",
+  signature_invalid: "unauthenticated",
   // what is asked
   request_invalid: "invalid",
   request_too_large: "too_large",
@@ -97,6 +99,9 @@ export const requestRefusals = {
   message_not_queued: "conflict",
   too_many: "conflict",
   too_many_conflicts: "limited",
+  too_many_tests: "limited",
+  subscription_unconfirmed: "unavailable",
+  secrets_unreadable: "conflict",
 } as const satisfies Record<string, RefusalClass>;
 
 /** Every reason for a refusal and its class, from which `problems.ts` makes the HTTP status. */

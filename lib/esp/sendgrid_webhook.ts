@@ -113,8 +113,8 @@ const kinds: Readonly<Record<string, EspEventKind>> = {
   open: "opened",
   click: "clicked",
   unsubscribe: "unsubscribed",
-  group_unsubscribe: "unsubscribed",
-  group_resubscribe: "resubscribed",
+  "group_unsubscribe": "unsubscribed",
+  "group_resubscribe": "resubscribed",
 };
 
 function isHard({ event, type, status = "" }: z.output<typeof reported>): boolean {

@@ -1,4 +1,5 @@
 import type { Config } from "../../lib/config/settings.ts";
+import type { EspIo } from "../../lib/esp/esp.ts";
 import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
@@ -6,24 +7,28 @@ import { LoginDesk } from "./access/login.ts";
 import { openTokens } from "./access/tokens.ts";
 import type { MailParts } from "./mail_parts.ts";
 import type { Databases, Parts } from "./parts.ts";
+import { type ProviderConfig, providerParts } from "./provider_parts.ts";
 
 /** The settings that the handlers go by. */
-export type PartsConfig = Pick<Config, "auth" | "rateLimit" | "requireGroupDomains">;
+export type PartsConfig = Pick<Config, "auth" | "rateLimit" | "requireGroupDomains"> & ProviderConfig;
 
 /** What is open already. */
 export interface OpenedParts {
   readonly databases: Databases;
   readonly bcrypt: BcryptVerifier;
   readonly mail: MailParts;
+  /** The world as ESPs see it, where it is not the one that the settings say. */
+  readonly io?: EspIo | undefined;
   /** Told of what went wrong beside a request that went on. */
   readonly onFault: (error: unknown) => void;
 }
 
 /** Puts the handlers' parts together. */
 export function openParts(
-  { auth, rateLimit, requireGroupDomains }: PartsConfig,
-  { databases, bcrypt, mail, onFault }: OpenedParts,
+  config: PartsConfig,
+  { databases, bcrypt, mail, io, onFault }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
+  const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
     key !== ""
   );
@@ -45,6 +50,7 @@ export function openParts(
       mail,
       requireGroupDomains,
       defaultMonthlyLimit,
+      providers: providerParts(config, io),
     },
   };
 }

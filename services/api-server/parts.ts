@@ -5,6 +5,7 @@ import type { GroupSql, Sql, SystemSql } from "../../lib/postgres/sql.ts";
 import type { ConflictThrottle } from "./access/conflict_throttle.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
+import type { ProviderParts } from "./provider_parts.ts";
 import type { Call } from "./call.ts";
 import type { MailParts } from "./mail_parts.ts";
 
@@ -27,6 +28,7 @@ export interface Parts {
   /** An account's sender domains must lie within its group's. */
   readonly requireGroupDomains: boolean;
   readonly defaultMonthlyLimit: number;
+  readonly providers: ProviderParts;
 }
 
 /** Who asks, as far as telling of a change needs it. */

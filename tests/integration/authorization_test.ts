@@ -2,11 +2,17 @@ import assert from "node:assert/strict";
 import { actions, permissions } from "../../services/api-server/access/permissions.ts";
 import { type AccessCase, accessWorld, callers, coreCases } from "../support/access_cases.ts";
 import { mailCases } from "../support/mail_cases.ts";
+import { providerCases } from "../support/provider_cases.ts";
 import { routingRuleCases } from "../support/routing_rule_cases.ts";
 import { type Answer, type TestApi, testApi } from "../support/api.ts";
 
 /** Every operation's row; a resource adds its own record here. */
-const cases: Readonly<Record<string, AccessCase>> = { ...coreCases, ...mailCases, ...routingRuleCases };
+const cases: Readonly<Record<string, AccessCase>> = {
+  ...coreCases,
+  ...providerCases,
+  ...mailCases,
+  ...routingRuleCases,
+};
 
 interface DocumentedOperation {
   readonly "x-action": string;

@@ -1,6 +1,10 @@
+import { loadConfig } from "../../lib/config/load.ts";
 import { Secret } from "../../lib/config/secret.ts";
+import type { EspIo } from "../../lib/esp/esp.ts";
+import { createEndpointGuard, createGuard } from "../../lib/network/guard.ts";
 import { type GroupId, newId, type UserId } from "../../lib/ids.ts";
 import { type Database, openDatabase, openSession } from "../../lib/postgres/database.ts";
+import { newKeyText } from "../../lib/secrets/seal.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
 import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
@@ -10,6 +14,7 @@ import type { Operation } from "../../services/api-server/operation.ts";
 import { mailPartsOf } from "../../services/api-server/mail_parts.ts";
 import { openParts } from "../../services/api-server/open_parts.ts";
 import type { Databases } from "../../services/api-server/parts.ts";
+import type { ProviderConfig } from "../../services/api-server/provider_parts.ts";
 import { apiOperations } from "../../services/api-server/resources/catalog.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 
@@ -22,6 +27,13 @@ export interface TestApiOptions {
   readonly attempts?: number;
   /** Where bodies are; without it the store is down. */
   readonly store?: Pick<MessageStore, "get">;
+  /** What ESPs and webhooks see of the world; everything but its `fetch` is as in development. */
+  readonly io?: Partial<EspIo>;
+  /** In the form of `secrets.keys`. */
+  readonly sealingKeys?: string;
+  readonly allowedEndpoints?: readonly string[];
+  readonly allowedRoles?: readonly string[];
+  readonly testTimeoutMs?: number;
 }
 
 /** One answer, its JSON read. */
@@ -72,17 +84,22 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     admin: open("smtp_proxy_admin"),
   };
   const faults: unknown[] = [];
+  const providers = providerConfig(options);
   const bcrypt = new BcryptVerifier();
   const mail = mailPartsOf({
     store: () => {
       if (options.store === undefined) throw new Error("The store is down");
       const { store } = options;
-      return Promise.resolve({ get: (ref) => store.get(ref), [Symbol.asyncDispose]: () => Promise.resolve() });
+      return Promise.resolve({
+        get: (ref) => store.get(ref),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      });
     },
     queue: () => Promise.resolve(openPostgresQueue({ database: databases.admin })),
     onFault: (error) => faults.push(error),
   });
   const { parts, authenticate } = openParts({
+    ...providers,
     requireGroupDomains: options.requireGroupDomains ?? true,
     rateLimit: {
       defaultMonthlyLimit: 10_000,
@@ -97,7 +114,13 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       issuer: "smtp-proxy",
       audience: "smtp-proxy-api",
     },
-  }, { databases, bcrypt, mail, onFault: (error) => faults.push(error) });
+  }, {
+    databases,
+    bcrypt,
+    mail,
+    io: { ...testIo(options), ...options.io },
+    onFault: (error) => faults.push(error),
+  });
   const api = apiOperations(parts);
   const app = createApp({
     operations: () => Promise.resolve(undefined),
@@ -134,6 +157,38 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       await database[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The world as it is in development, without connections that are kept. */
+function testIo({ allowedEndpoints = [] }: TestApiOptions): EspIo {
+  const callable = { allowedNetworks: [], allowedPorts: [], development: true };
+  return {
+    fetch,
+    now: () => new Date(),
+    guard: createGuard(callable),
+    guardEndpoint: createEndpointGuard({ ...callable, allowedOrigins: allowedEndpoints }),
+    callTimeoutMs: 5000,
+    answerTimeoutMs: 5000,
+    print: () => {},
+    showText: true,
+  };
+}
+
+function providerConfig(options: TestApiOptions): ProviderConfig {
+  const given: Readonly<Record<string, string>> = {
+    SMTP_PROXY_ENVIRONMENT: "development",
+    SMTP_PROXY_SECRETS_KEYS: options.sealingKeys ?? newKeyText("test"),
+    SMTP_PROXY_DELIVERY_CALL_TIMEOUT: `${options.testTimeoutMs ?? 5000}ms`,
+    SMTP_PROXY_ESP_ALLOWED_ENDPOINTS: options.allowedEndpoints?.join(",") ?? "",
+    SMTP_PROXY_ESP_ALLOWED_ROLES: options.allowedRoles?.join(",") ?? "",
+  };
+  return loadConfig({
+    service: "api-server",
+    args: [],
+    env: (name) => given[name],
+    readFile: () => undefined,
+    parseFile: () => ({ content: {}, problems: [] }),
+  }).config;
 }
 
 async function askApp(app: App, method: string, path: string, question: Question): Promise<Answer> {

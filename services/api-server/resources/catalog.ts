@@ -9,8 +9,11 @@ import { memberOperations } from "./members.ts";
 import { messageOperations } from "./messages.ts";
 import { oneTimeTokenOperations } from "./one_time_tokens.ts";
 import { routingRuleOperations } from "./routing_rules.ts";
+import { providerOperations } from "./providers.ts";
 import { sessionOperations } from "./sessions.ts";
+import { providerTestOperations } from "./test_provider.ts";
 import { userOperations } from "./users.ts";
+import { webhookOperations } from "./webhooks.ts";
 
 /** Every operation of the API; the only place that names all resources. */
 export function apiOperations(parts: Parts): readonly Operation[] {
@@ -26,5 +29,8 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...messageOperations(parts),
     ...dlqOperations(parts),
     ...activityOperations(parts),
+    ...providerOperations(parts),
+    ...providerTestOperations(parts),
+    ...webhookOperations(parts),
   ];
 }
