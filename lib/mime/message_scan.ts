@@ -14,12 +14,15 @@ const longestHeader = 1024 * 1024;
 const longestPartHeader = 64 * 1024;
 const longestDelimiter = 300;
 const mostBoundaries = 100;
+/** Lines that begin as delimiters do; what comes after as many is not looked at. */
+const mostLines = 100_000;
 const LF = 10;
 
 /**
  * Looks through a message as far as it must: its header, and with `parts` all of it up to the first attached file,
- * which is a part that is meant to be saved, or is neither text nor shown within the text. Nothing is decoded, and
- * little of it is held at a time. Fails as reading fails.
+ * which is a part that is meant to be saved, or is neither text nor shown within the text. Nothing is decoded, little
+ * of it is held at a time, and what comes after 100,000 lines that begin with two hyphens is not looked at. Fails as
+ * reading fails.
  */
 export async function scanMessage(
   pieces: AsyncIterable<Uint8Array>,
@@ -41,6 +44,7 @@ class Scan {
   /** Nothing that comes can change what was found. */
   isDone = false;
   #inHeader = true;
+  #lines = 0;
   #held: Buffer = Buffer.alloc(0);
   readonly #boundaries: string[] = [];
 
@@ -80,6 +84,8 @@ class Scan {
   /** Up to the header of the next part; false until it comes. */
   #readToDelimiter(isEnd: boolean): boolean {
     for (let at = this.#held.indexOf("\n--", 0, "latin1"); at >= 0;) {
+      if (++this.#lines > mostLines) this.isDone = true;
+      if (this.isDone) return true;
       const lineEnd = this.#held.indexOf(LF, at + 1);
       if (lineEnd < 0 && !isEnd && this.#held.length - at <= longestDelimiter) {
         this.#held = this.#held.subarray(at);

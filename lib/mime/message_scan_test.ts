@@ -93,3 +93,14 @@ Deno.test("scanMessage() ends a header that never ends, and holds little of a la
   }
   assert.equal((await scanMessage(large(), { parts: true })).hasAttachment, true);
 });
+
+Deno.test("scanMessage() gives up on a message that is made of delimiters, and reads no more of it", async () => {
+  let read = 0;
+  async function* endless() {
+    yield* piecesOf(multipart("mixed", text).replace("--=b 1--\r\n", ""));
+    for (;; read++) yield* piecesOf("--\n--=b 1\n\n".repeat(5000));
+  }
+  const { hasAttachment } = await scanMessage(endless(), { parts: true });
+  assert.equal(hasAttachment, false);
+  assert.ok(read <= 10, `${read} pieces were read`);
+});
