@@ -95,6 +95,7 @@ create function find_messages(before uuid, oldest uuid, newest uuid, page intege
   set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
   set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+-- `offset 0` keeps each message's row from being joined before it was found.
 declare
   own constant uuid := current_group_id();
   statuses constant text[] := case by_status when 'dead' then '{failed,storage_error}' else array[by_status] end;
@@ -123,38 +124,43 @@ begin
   end if;
   if by_message_id is not null then
     open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from message_search s join messages m on m.id = s.message_id and m.id < before and m.id >= oldest
+      select m.* from message_search s cross join lateral (
+        select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
+        where m.id = s.message_id and m.id < before and m.id >= oldest offset 0) m
       where s.group_id = own and s.rfc_message_id = message_id_key(by_message_id) and s.message_id < before
         and s.message_id >= oldest
       order by s.message_id desc limit most;
   elsif by_recipient is not null then
     open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from recipients r join messages m on m.id = r.message_id and m.id < before and m.id >= oldest
+      select m.* from recipients r cross join lateral (
+        select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
+        where m.id = r.message_id and m.id < before and m.id >= oldest offset 0) m
       where r.group_id = own and r.address_lower = lower(by_recipient) and r.message_id < before
         and r.message_id >= oldest
       order by r.message_id desc limit most;
   elsif by_sender is not null then
     open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from message_search s join messages m on m.id = s.message_id and m.id < before and m.id >= oldest
+      select m.* from message_search s cross join lateral (
+        select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
+        where m.id = s.message_id and m.id < before and m.id >= oldest offset 0) m
       where s.group_id = own and s.sender = search_key(by_sender) and s.message_id < before
         and s.message_id >= oldest
       order by s.message_id desc limit most;
   elsif by_subject is not null then
     open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from (
+      select m.* from (
         (select s.message_id from message_search s
           where s.group_id = own and s.subject = search_key(by_subject) and s.message_id < before
             and s.message_id >= oldest
           order by s.message_id desc limit most)
         union
-        (select p.id from messages p
-          where p.group_id = own and p.id >= lately and p.id < newest and p.id < before
-            and strpos(lower(p.subject), lower(by_subject)) > 0)
-      ) f join messages m on m.id = f.message_id and m.id < before and m.id >= oldest
+        (select l.id from (
+            select p.id, p.subject from messages p where p.group_id = own and p.id < newest and p.id >= oldest
+            order by p.id desc limit 1000) l
+          where l.id < before and strpos(lower(l.subject), lower(by_subject)) > 0)
+      ) f cross join lateral (
+        select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
+        where m.id = f.message_id and m.id < before and m.id >= oldest offset 0) m
       order by f.message_id desc limit most;
   elsif by_provider is not null then
     open candidates for
@@ -169,13 +175,15 @@ begin
       where m.group_id = own and m.status = 'queued' and m.id < before and m.id >= oldest
       order by m.id desc limit most;
   elsif by_status = 'processing' then
-    -- As many as are being sent at this moment.
+    -- As many as are being sent at this moment, of all groups: no other condition, so that no other index is read.
     open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from messages m
-      where m.group_id = own and m.status = 'processing' and m.claimed_until > '-infinity' and m.id < before
-        and m.id >= oldest
-      order by m.id desc limit most;
+      with busy as materialized (
+        select m.id, m.group_id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
+        from messages m where m.status = 'processing' and m.claimed_until > '-infinity'
+      )
+      select b.id, b.status, b.failure_code, b.sender, b.subject, b.rfc_message_id, b.provider_id
+      from busy b where b.group_id = own and b.id < before and b.id >= oldest
+      order by b.id desc limit most;
   elsif by_status = 'dead' then
     open candidates for
       select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id

@@ -43,8 +43,8 @@ const reprocessBody = z.strictObject({
   "reset_retry_count": z.boolean().optional().meta({
     description: "Without effect: each recipient begins anew in any case",
   }),
-}).refine(({ message_ids, filter }) => message_ids !== undefined || filter !== undefined, { error: required })
-  .refine(({ message_ids, filter }) => message_ids === undefined || filter === undefined, {
+}).refine((body) => body.message_ids !== undefined || body.filter !== undefined, { error: required })
+  .refine((body) => body.message_ids === undefined || body.filter === undefined, {
     error: "message_ids and filter exclude each other",
   });
 
@@ -130,8 +130,9 @@ function reprocess(parts: Parts): Operation {
 
 type Wish = z.output<typeof reprocessBody>;
 
-async function idsOf(sql: GroupSql, { message_ids, filter, limit, cursor }: Wish): Promise<FoundIds> {
-  if (message_ids !== undefined) return { ids: [...new Set(message_ids)] as MessageId[] };
+async function idsOf(sql: GroupSql, wish: Wish): Promise<FoundIds> {
+  if (wish.message_ids !== undefined) return { ids: [...new Set(wish.message_ids)] as MessageId[] };
+  const { filter, limit, cursor } = wish;
   return await findMessageIds(sql, deadFilterOf(filter ?? {}), pageOf("reprocess", { limit, cursor }));
 }
 
