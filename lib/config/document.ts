@@ -23,6 +23,20 @@ function shown(value: RawValue): string {
   return text === "" ? "*(empty)*" : `\`${text}\``;
 }
 
+/** Every setting for the terminal: its variable, its default and what it means. */
+export function settingsHelp(): string {
+  const lines = settingPaths.map((path) => {
+    const { help, secret } = settings[path];
+    const own = shownDefault(path).replaceAll(/[`*]/g, "");
+    return `  ${variableOf(path)}${secret ? " (or _FILE)" : ""}, ${path}, default ${own}\n      ${
+      help.replaceAll("`", "")
+    }\n`;
+  });
+  return `Settings, as variables and as the configuration file (--config FILE) calls them:\n\n${
+    lines.join("")
+  }`;
+}
+
 /** A configuration file that names every setting with its default; loading it changes nothing. */
 export function exampleConfig(): string {
   const lines = [

@@ -180,7 +180,7 @@ function unknownVariables(names: readonly string[]): readonly string[] {
   }));
   return names
     .filter((name) => name.startsWith("SMTP_PROXY_") && !known.has(name))
-    .filter((name) => !/^SMTP_PROXY_(DEV|TEST)_/.test(name))
+    .filter((name) => !/^SMTP_PROXY_(DEV|TEST|BUILD|LOGIN)_/.test(name))
     .filter((name) => name !== "SMTP_PROXY_CONFIG" && name !== "SMTP_PROXY_PUBLISH")
     .map((name) => `${name} is not a setting`);
 }

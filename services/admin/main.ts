@@ -7,7 +7,7 @@ import { listMemberships, setAnyPassword } from "../../lib/users/user_entries_ta
 import { findUserByEmail } from "../../lib/users/users_table.ts";
 import { parseArguments, usage } from "./arguments.ts";
 
-const { config, rest } = configOfProcess("admin");
+const { config, rest } = configOfProcess("admin", usage);
 try {
   await run();
 } catch (error) {

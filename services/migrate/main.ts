@@ -4,7 +4,7 @@ import { migrateDown, type MigrateOptions, migrateUp, migrationStatus } from "..
 import { migrations } from "../../migrations/mod.ts";
 import { type MigrateCommand, parseArguments, usage } from "./arguments.ts";
 
-const { config, rest } = configOfProcess("migrate");
+const { config, rest } = configOfProcess("migrate", usage);
 const { ownerUrl, url } = config.database;
 const options: MigrateOptions = { url: (ownerUrl.isEmpty ? url : ownerUrl).reveal(), migrations, say };
 

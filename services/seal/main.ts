@@ -10,7 +10,7 @@ const usage = `seal           tell with which keys the secrets in the database a
 seal --again   seal them with the first key of secrets.keys, while services run, and tell what is left
 `;
 
-const { config, rest } = configOfProcess("seal");
+const { config, rest } = configOfProcess("seal", usage);
 try {
   await run();
 } catch (error) {

@@ -7,7 +7,7 @@ import { checkProvider } from "./check_provider.ts";
 import { allowItsCredentials, devGroup, ensureDevGroup, putOnlyProvider } from "./dev_group.ts";
 import type { ProviderRequest } from "./provider_request.ts";
 
-const { config, rest } = configOfProcess("seed");
+const { config, rest } = configOfProcess("seed", usage);
 try {
   await run();
 } catch (error) {

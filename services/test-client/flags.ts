@@ -78,6 +78,7 @@ export function usage(): string {
     "",
     ...lines,
     "  --help       Show this",
+    "  --version    Show version, commit and Deno",
     "",
   ]
     .join("\n");

@@ -5,6 +5,7 @@ import { SmtpFailure } from "../../lib/smtp/failure.ts";
 import { replyClass, replyText } from "../../lib/smtp/reply.ts";
 import type { SmtpTarget } from "../../lib/smtp/session.ts";
 import type { Envelope, TransactionResult } from "../../lib/smtp/transaction.ts";
+import { versionLine } from "../../lib/version.ts";
 import { bareAddress, composeMail } from "./compose.ts";
 import type { AttachedFile } from "./compose.ts";
 import { parseFlags, usage } from "./flags.ts";
@@ -14,6 +15,10 @@ const encoder = new TextEncoder();
 
 /** Runs the test client: 0 when everything was sent, 1 when anything failed, 2 when the call was wrong. */
 async function runTestClient(args: readonly string[]): Promise<number> {
+  if (args.includes("--version")) {
+    print(`${versionLine("test-client", Deno.env.get("SMTP_PROXY_BUILD_COMMIT"))}\n`);
+    return 0;
+  }
   const parsed = parseFlags(args, (name) => Deno.env.get(name));
   if (parsed.kind === "help") {
     print(usage());
