@@ -10,7 +10,7 @@ function newMail({ alpha, account, owner }: World, row: Partial<MailRow> = {}): 
 
 const dead = { status: "failed", recipients: [["b@alpha.example", "failed"]] } as const;
 
-/** The operations of messages and dead letters. */
+/** The operations of messages, dead letters and statistics. */
 export const mailCases: Readonly<Record<string, AccessCase>> = {
   "GET /api/v1/messages": {
     allowed: who.readers,
@@ -56,5 +56,20 @@ export const mailCases: Readonly<Record<string, AccessCase>> = {
     }),
     answers: [200],
     foreign: "own", // 200 that says that nothing of theirs was named; nothing is told or changed
+  },
+  "GET /api/v1/stats": {
+    allowed: who.readers,
+    make: async (world) => {
+      await newMail(world);
+      return { path: `${base}/stats` };
+    },
+    answers: [200],
+    foreign: "own",
+  },
+  "GET /api/v1/usage": {
+    allowed: who.readers,
+    make: () => ({ path: `${base}/usage` }),
+    answers: [200],
+    foreign: "own",
   },
 };

@@ -11,6 +11,7 @@ import { oneTimeTokenOperations } from "./one_time_tokens.ts";
 import { routingRuleOperations } from "./routing_rules.ts";
 import { providerOperations } from "./providers.ts";
 import { sessionOperations } from "./sessions.ts";
+import { statisticsOperations } from "./statistics.ts";
 import { providerTestOperations } from "./test_provider.ts";
 import { userOperations } from "./users.ts";
 import { webhookOperations } from "./webhooks.ts";
@@ -28,6 +29,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...routingRuleOperations(parts),
     ...messageOperations(parts),
     ...dlqOperations(parts),
+    ...statisticsOperations(parts),
     ...activityOperations(parts),
     ...providerOperations(parts),
     ...providerTestOperations(parts),
