@@ -1,8 +1,9 @@
 import { operationsPort, type Service } from "./config/checks.ts";
 import { configOfProcess } from "./config/process_config.ts";
 import type { Config } from "./config/settings.ts";
+import { reloadOnHangUp } from "./reload.ts";
 import { stopSignal } from "./stop_signal.ts";
-import { openLog } from "./telemetry/log.ts";
+import { type OpenedLog, openLog } from "./telemetry/log.ts";
 import type { Log } from "./telemetry/log_fields.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { serveOps } from "./telemetry/ops.ts";
@@ -20,6 +21,8 @@ export interface RunningService {
   readonly stopped: Promise<void>;
   /** From now on `/readyz` asks this for the parts that are down; before, and when stopping, the service itself is. */
   begin(whatIsDown: () => Promise<readonly string[]>): void;
+  /** At SIGHUP, after the log's level was read again. */
+  onReload(action: () => void): void;
 }
 
 /** Where a service's operations port is, as it is set. */
@@ -36,13 +39,22 @@ export async function runService(
 ): Promise<void> {
   const { config, warnings } = configOfProcess(service);
   const { instance, logging } = config;
-  const output = logging.output === "file" ? "file" : "stdout";
   let isFaulty = false;
   {
-    await using log = await openLog({ ...logging, output, service, instance });
+    const metrics = createMetrics({
+      instance,
+      onCollectError: (error) => log.error("metric failed", { error }),
+    });
+    const { logLinesDropped } = metrics.process;
+    await using log = await openLog({
+      ...logging,
+      service,
+      instance,
+      onDropped: (count) => logLinesDropped.add({ output: logging.output }, count),
+    });
     for (const warning of warnings) log.warn("setting ignored", { detail: warning });
     try {
-      await runWith(service, opsOf(config), { config, log }, work);
+      await runWith(service, opsOf(config), { config, log, metrics }, work);
     } catch (error) {
       log.error("service failed", { error });
       isFaulty = true;
@@ -55,7 +67,7 @@ export async function runService(
 async function runWith(
   service: Service,
   { opsHost, opsPort }: ReturnType<OpsPlace>,
-  { config, log }: Pick<RunningService, "config" | "log">,
+  { config, log, metrics }: Pick<RunningService, "config" | "metrics"> & { readonly log: OpenedLog },
   work: (running: RunningService) => Promise<void>,
 ): Promise<void> {
   const { instance } = config;
@@ -64,10 +76,8 @@ async function runWith(
     log.info("stopping", { signal: reason });
     stopping.abort();
   });
-  const metrics = createMetrics({
-    instance,
-    onCollectError: (error) => log.error("metric failed", { error }),
-  });
+  const reloading: (() => void)[] = [];
+  using _reload = reloadOnHangUp({ service, log, onReload: () => reloading.forEach((action) => action()) });
   using _watch = watchProcess(metrics, { service, version });
   let whatIsDown = () => Promise.resolve<readonly string[]>(["service"]);
   await using _ops = serveOps({
@@ -87,5 +97,6 @@ async function runWith(
     stopping: stopping.signal,
     stopped,
     begin: (ask) => whatIsDown = ask,
+    onReload: (action) => reloading.push(action),
   });
 }

@@ -1,3 +1,4 @@
+import { regionPattern } from "../aws/region.ts";
 import { readKeys } from "../secrets/seal.ts";
 import { faultOfPlace } from "../store/s3_place.ts";
 import type { Config, SettingPath } from "./settings.ts";
@@ -60,7 +61,16 @@ export const checks: readonly Check[] = [
   },
   { about: ["retention.rows", "delivery.max_age"], find: rowsOutlastDelivery },
   { about: ["tls.cert_file", "tls.key_file"], find: certificateAndKey },
-  { about: ["logging.output"], find: logOutput },
+  {
+    about: [
+      "logging.output",
+      "logging.cw_group",
+      "logging.cw_stream",
+      "logging.cw_region",
+      "logging.cw_endpoint",
+    ],
+    find: logOutput,
+  },
   { about: ["secrets.keys"], find: sealingKeys },
   { about: ["environment", "admin.password"], find: adminPassword },
   { about: ["environment", "auth.signing_key"], find: signingKey },
@@ -184,7 +194,17 @@ function certificateAndKey({ tls }: Config): string | undefined {
 }
 
 function logOutput({ logging }: Config): string | undefined {
-  return logging.output === "cloudwatch" ? "logging.output cloudwatch is not available yet" : undefined;
+  if (logging.output !== "cloudwatch") return undefined;
+  const { cwGroup: group, cwStream: stream, cwRegion: region, cwEndpoint: endpoint } = logging;
+  if (!/^[\w./#-]{1,512}$/.test(group)) {
+    return `logging.output is cloudwatch, which needs a log group: current value of logging.cw_group is "${group}"`;
+  }
+  if (!/^[^:*]{0,512}$/.test(stream)) {
+    return `logging.cw_stream is no name of a log stream: current value is "${stream}"`;
+  }
+  if (!regionPattern.test(region)) return `logging.cw_region is no region: current value is "${region}"`;
+  if (endpoint === "" || /^https?:$/.test(URL.parse(endpoint)?.protocol ?? "")) return undefined;
+  return `logging.cw_endpoint is no URL of HTTP: current value is "${endpoint}"`;
 }
 
 function sealingKeys({ secrets }: Config): string | undefined {

@@ -152,7 +152,7 @@ Deno.test("loadConfig() reports all mistakes at once, with place and value, and 
     'smtp.port (/c.yaml): Expected a port from 0 to 65535, current value is "many"',
     "delivery.call_timeout (SMTP_PROXY_DELIVERY_CALL_TIMEOUT): Expected a duration from 100ms to 30m with its " +
     'unit (ms, s, m, h, d), current value is "30"',
-    "logging.output cloudwatch is not available yet",
+    'logging.output is cloudwatch, which needs a log group: current value of logging.cw_group is ""',
     'secrets.keys: Cannot read key "k1": expected 32 bytes',
   ]);
 });

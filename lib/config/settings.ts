@@ -71,6 +71,7 @@ export const settings = {
   "smtp.proxy_protocol": setting(oneOf("off", "on"), "off", "Expect a PROXY header (v1 or v2) from `smtp.trusted_networks`"),
   "smtp.trusted_networks": setting(address, [], "Networks of proxies whose PROXY header is believed"),
   "smtp.bare_line_endings": setting(oneOf("refuse", "repair"), "refuse", "Messages with bare CR or LF, for accounts that do not say otherwise"),
+  "smtp.reuse_port": setting(yesOrNo, false, "Several processes of this host may listen on the ports (SO_REUSEPORT), each with an `instance` of its own"),
   "smtp.listeners": setting(list(text, 0, 0), [], "Reserved for more listeners (address, port, TLS mode, networks)"),
   "smtp.shutdown_timeout": setting(duration("0", "10m"), "30s", "Longest wait for running transactions when stopping"),
 
@@ -135,7 +136,7 @@ export const settings = {
   "storage.inline_limit": setting(bytes("0", "16MiB"), "1MiB", "Largest body kept in PostgreSQL while the store is down"),
 
   "tls.mode": setting(oneOf("starttls", "none"), "starttls", "`none` where a load balancer ends TLS: passwords are then taken in the clear"),
-  "tls.cert_file": setting(text, "", "Certificate chain (PEM); empty makes a self-signed one"),
+  "tls.cert_file": setting(text, "", "Certificate chain (PEM), read again when it changes and at SIGHUP; empty makes a self-signed one"),
   "tls.key_file": setting(text, "", "Private key (PEM)"),
 
   "auth.signing_key": setting(secretText, publishedSigningKeys[0], "Key of API tokens, 32 characters or more"),
@@ -162,15 +163,17 @@ export const settings = {
   "retention.failed": setting(duration("0", "3650d"), "30d", "How long bodies of dead letters are kept, which can be sent again until then; 0 is as long as their rows"),
   "retention.rows": setting(duration("0", "3650d"), "90d", "How long rows are kept, by whole weeks; 0 is for ever"),
 
-  "logging.level": setting(oneOf("debug", "info", "warn", "error"), "info", "Least severe lines that are written"),
+  "logging.level": setting(oneOf("debug", "info", "warn", "error"), "info", "Least severe lines that are written; read again at SIGHUP"),
   "logging.format": setting(oneOf("json", "text"), "json", "`text` is for people"),
-  "logging.output": setting(oneOf("stdout", "file", "cloudwatch"), "stdout", "Where lines go; `cloudwatch` is not available yet"),
+  "logging.output": setting(oneOf("stdout", "file", "cloudwatch"), "stdout", "Where lines go; CloudWatch Logs with the identity that the process has at AWS"),
   "logging.file_path": setting(text, "/var/log/smtp-proxy.log", "File; service, instance and a number are put before `.log`"),
   "logging.max_size_mb": setting(whole(1, 10_000), 100, "Size in MiB at which a file is changed for the next"),
   "logging.max_files": setting(whole(1, 1000), 10, "Files kept"),
-  "logging.cw_group": setting(text, "", "Not used yet: CloudWatch log group"),
-  "logging.cw_stream": setting(text, "", "Not used yet: CloudWatch log stream"),
-  "logging.cw_region": setting(text, "", "Not used yet: CloudWatch region"),
+  "logging.cw_group": setting(text, "", "CloudWatch log group; it is made when there is none"),
+  "logging.cw_stream": setting(text, "", "CloudWatch log stream; empty is one for each process: service, host and instance"),
+  "logging.cw_region": setting(text, "", "Its region"),
+  "logging.cw_endpoint": setting(text, "", "A service that speaks CloudWatch Logs, such as an interface endpoint; empty is AWS"),
+  "logging.redact_addresses": setting(yesOrNo, false, "Leave names of mailboxes and addresses of clients out of log lines"),
 
   "admin.email": setting(text, "admin@localhost", "System administrator that is created when there is none"),
   "admin.password": setting(secretText, "admin", "Password of that administrator"),

@@ -4,6 +4,7 @@ import { writableFields } from "./log_fields.ts";
 import type { Log } from "./log_fields.ts";
 import type { LogStream } from "./log_outputs.ts";
 import { asText, openRotatingFile } from "./log_outputs.ts";
+import { openCloudWatch } from "./open_cloudwatch.ts";
 
 /** Where lines go and which of them; the values of the `logging.*` settings. */
 export interface LogOptions {
@@ -17,10 +18,21 @@ export interface LogOptions {
   readonly maxSizeMb: number;
   /** Files kept, the current one included. */
   readonly maxFiles: number;
+  readonly cwGroup: string;
+  readonly cwStream: string;
+  readonly cwRegion: string;
+  readonly cwEndpoint: string;
+  /** Names of mailboxes and places of clients are left out. */
+  readonly redactAddresses: boolean;
+  /** Told of lines that were not written because too many waited already. */
+  readonly onDropped?: (count: number) => void;
 }
 
 /** A log with its output; disposing writes what is still in memory, later lines are dropped. */
-export interface OpenedLog extends Log, AsyncDisposable {}
+export interface OpenedLog extends Log, AsyncDisposable {
+  /** From now on; also for the logs that were made by `with`. */
+  setLevel(level: LogLevel): void;
+}
 
 /** Bytes that may wait for a slow output; lines above are dropped rather than kept in memory. */
 const maxWaitingBytes = 16 * 1024 * 1024;
@@ -31,50 +43,72 @@ const gatherBytes = 64 * 1024;
 
 /** Opens the log of one process. Lines are written as they come, in batches while a write is in flight. */
 export async function openLog(options: LogOptions): Promise<OpenedLog> {
-  if (options.output === "cloudwatch") {
-    throw new Error("Cannot open the log: cloudwatch is not available yet");
-  }
-  const stream = options.output === "file"
-    ? await openRotatingFile({ ...options, maxWaitingBytes })
-    : pino.destination({ dest: 1, sync: false, maxLength: maxWaitingBytes });
-  const output = new Output(stream, options.format);
+  const output = new Output(await openStream(options), options);
   const logger = pino({
-    level: options.level,
+    // The level that counts is that of the rules: those of pino's children cannot be changed together.
+    level: "debug",
     messageKey: "message",
     base: { service: options.service, instance: options.instance },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (level) => ({ level }) },
     serializers: {},
   }, output);
-  const log = new PinoLog(logger);
-  return Object.assign(log, { [Symbol.asyncDispose]: () => output.close() });
+  const rules = { least: severity[options.level], hidesAddresses: options.redactAddresses };
+  return Object.assign(new PinoLog(logger, rules), {
+    setLevel: (level: LogLevel) => rules.least = severity[level],
+    [Symbol.asyncDispose]: () => output.close(),
+  });
+}
+
+async function openStream(options: LogOptions): Promise<LogStream> {
+  switch (options.output) {
+    case "stdout":
+      return pino.destination({ dest: 1, sync: false, maxLength: maxWaitingBytes });
+    case "file":
+      return await openRotatingFile({ ...options, maxWaitingBytes });
+    case "cloudwatch":
+      return openCloudWatch({ ...options, maxWaitingBytes, onDropped: options.onDropped ?? (() => {}) });
+  }
+}
+
+const severity: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+interface Rules {
+  least: number;
+  readonly hidesAddresses: boolean;
 }
 
 class PinoLog implements Log {
   readonly #logger: pino.Logger;
+  readonly #rules: Rules;
 
-  constructor(logger: pino.Logger) {
+  constructor(logger: pino.Logger, rules: Rules) {
     this.#logger = logger;
+    this.#rules = rules;
   }
 
   debug(sentence: string, fields: LogFields = {}): void {
-    if (this.#logger.isLevelEnabled("debug")) this.#logger.debug(writableFields(fields), sentence);
+    if (this.#rules.least <= severity.debug) this.#logger.debug(this.#written(fields), sentence);
   }
 
   info(sentence: string, fields: LogFields = {}): void {
-    if (this.#logger.isLevelEnabled("info")) this.#logger.info(writableFields(fields), sentence);
+    if (this.#rules.least <= severity.info) this.#logger.info(this.#written(fields), sentence);
   }
 
   warn(sentence: string, fields: LogFields = {}): void {
-    if (this.#logger.isLevelEnabled("warn")) this.#logger.warn(writableFields(fields), sentence);
+    if (this.#rules.least <= severity.warn) this.#logger.warn(this.#written(fields), sentence);
   }
 
   error(sentence: string, fields: LogFields = {}): void {
-    this.#logger.error(writableFields(fields), sentence);
+    this.#logger.error(this.#written(fields), sentence);
   }
 
   with(fields: LogFields): Log {
-    return new PinoLog(this.#logger.child(writableFields(fields)));
+    return new PinoLog(this.#logger.child(this.#written(fields)), this.#rules);
+  }
+
+  #written(fields: LogFields): Record<string, unknown> {
+    return writableFields(fields, this.#rules.hidesAddresses);
   }
 }
 
@@ -87,10 +121,11 @@ class Output {
   #waiting = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(stream: LogStream, format: "json" | "text") {
+  constructor(stream: LogStream, { format, onDropped }: Pick<LogOptions, "format" | "onDropped">) {
     this.#stream = stream;
     this.#format = format;
     stream.on("error", this.#complain);
+    stream.on("drop", (text) => onDropped?.(String(text).split("\n").length - 1));
     // Deno.exit and uncaught errors leave no time for what is asynchronous.
     globalThis.addEventListener("unload", this.#flush);
   }

@@ -1,4 +1,5 @@
 import type { CallId, GroupId, MessageId, ProviderId, UserId } from "../ids.ts";
+import { redactField } from "./redact.ts";
 
 interface Vocabulary {
   // whose and what
@@ -79,13 +80,14 @@ const maxText = 1000;
 const maxStack = 8000;
 const maxCauses = 5;
 
-/** The fields as they are written: texts bounded, absent ones left out, errors described. */
-export function writableFields(fields: LogFields): Record<string, unknown> {
+/** The fields as they are written: texts bounded, absent ones left out, errors described, addresses hidden if asked. */
+export function writableFields(fields: LogFields, hidesAddresses = false): Record<string, unknown> {
   const written: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(fields)) {
-    if (value === undefined) continue;
-    if (name === "error") written[name] = describeError(value);
-    else written[name] = typeof value === "string" ? bounded(value, maxText) : value;
+  for (const [name, given] of Object.entries(fields)) {
+    if (given === undefined) continue;
+    const value = name === "error" ? describeError(given) : given;
+    const shown = hidesAddresses ? redactField(name, value) : value;
+    written[name] = typeof shown === "string" ? bounded(shown, maxText) : shown;
   }
   return written;
 }

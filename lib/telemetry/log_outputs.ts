@@ -8,6 +8,8 @@ export interface LogStream {
   destroy(): void;
   on(event: "error", handler: (error: unknown) => void): unknown;
   on(event: "close", handler: () => void): unknown;
+  /** Lines that were not taken because too many wait already. */
+  on(event: "drop", handler: (text: unknown) => void): unknown;
 }
 
 /** Which file, and how much of it is kept. */

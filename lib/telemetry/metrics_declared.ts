@@ -61,7 +61,7 @@ export const declaredMetrics = {
       "log_lines_dropped_total",
       "Log lines that the output could not take, by output",
       {
-        output: ["cloudwatch"],
+        output: ["stdout", "file", "cloudwatch"],
       },
     ),
     eventLoopLag: gauge("event_loop_lag_seconds", "Longest delay of a timer in the last ten seconds"),

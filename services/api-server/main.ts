@@ -1,6 +1,7 @@
 import { operationsPort } from "../../lib/config/checks.ts";
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
+import { reloadOnHangUp } from "../../lib/reload.ts";
 import { stopSignal } from "../../lib/stop_signal.ts";
 import { requireKeys } from "../../lib/providers/require_keys.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
@@ -22,8 +23,14 @@ import { serveApp } from "./serve_app.ts";
 const { config, warnings } = configOfProcess("api-server");
 const { instance, api, admin } = config;
 const development = config.environment === "development";
-const output = config.logging.output === "file" ? "file" : "stdout";
-await using log = await openLog({ ...config.logging, output, service: "api-server", instance });
+const metrics = createMetrics({ instance, onCollectError: onFault });
+const { logLinesDropped } = metrics.process;
+await using log = await openLog({
+  ...config.logging,
+  service: "api-server",
+  instance,
+  onDropped: (count) => logLinesDropped.add({ output: config.logging.output }, count),
+});
 for (const warning of warnings) log.warn("setting ignored", { detail: warning });
 if (development) log.warn("development: default credentials are accepted");
 
@@ -33,7 +40,7 @@ const stopped = stopSignal({ withParent: config.stopWithParent }).then((reason) 
   stopping.abort();
 });
 
-const metrics = createMetrics({ instance, onCollectError: onFault });
+using _reload = reloadOnHangUp({ service: "api-server", log });
 using _watch = watchProcess(metrics, { service: "api-server", version });
 const watch = { service: "api-server", log, metrics };
 const small = { ...config.database, poolMax: Math.max(2, Math.ceil(config.database.poolMax / 4)) };

@@ -10,6 +10,11 @@ const base: Omit<LogOptions, "filePath"> = {
   output: "file",
   maxSizeMb: 1,
   maxFiles: 3,
+  cwGroup: "",
+  cwStream: "",
+  cwRegion: "",
+  cwEndpoint: "",
+  redactAddresses: false,
 };
 
 async function withFolder(work: (folder: string) => Promise<void>): Promise<void> {
@@ -45,6 +50,27 @@ Deno.test("openLog() writes every line as JSON with its sentence, service, field
     assert.equal(second.level, "error");
     assert.equal(second.error.message, "disk gone");
     assert.match(second.error.stack, /log_test/);
+  }));
+
+Deno.test("openLog() changes its level for all logs made from it, and leaves addresses out where it is told to", () =>
+  withFolder(async (folder) => {
+    {
+      await using log = await openLog({ ...base, redactAddresses: true, filePath: `${folder}/a.log` });
+      const session = log.with({ remoteAddress: "192.0.2.7" });
+      session.debug("not yet");
+      log.setLevel("debug");
+      session.debug("now", {
+        username: "ann@example.com",
+        error: new Error("550 <bob@example.org> unknown"),
+      });
+      log.setLevel("error");
+      session.warn("no more");
+    }
+    const text = await Deno.readTextFile(`${folder}/a-smtp-server-2.1.log`);
+    assert.equal(text.trimEnd().split("\n").length, 1, text);
+    assert.match(text, /"username":"\*\*\*@example\.com"/);
+    assert.match(text, /550 <\*\*\*@example\.org> unknown/);
+    assert.doesNotMatch(text, /ann|bob|192\.0/);
   }));
 
 function fileNames(folder: string): string[] {
