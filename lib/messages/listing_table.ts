@@ -61,7 +61,7 @@ export interface FoundIds {
 }
 
 /**
- * The ids of a group's messages, newest first. A page is full, unless none are left or 5,000 messages were looked at:
+ * The ids of a group's messages, newest first. A page is full, unless none are left or 2,000 messages were looked at:
  * then it may even be empty and still go on.
  */
 export async function findMessageIds(

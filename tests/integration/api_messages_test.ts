@@ -127,7 +127,7 @@ Deno.test("GET /messages goes on behind a page that it looked for in vain", asyn
   const { alpha, user, owner } = world;
   const old = await world.add({ status: "delivered", sender: "many@example.com", subject: "wanted" });
   await owner.run(`begin; set local session_replication_role = replica;
-    create temp table made on commit drop as select uuidv7() as id from generate_series(1, 5100);
+    create temp table made on commit drop as select uuidv7() as id from generate_series(1, 2100);
     insert into messages (id, group_id, user_id, sender, recipient_count, size, content_hash, storage_ref, status,
       next_attempt_at, correlation_id, enqueued_at)
     select id, '${alpha}', '${user}', 'many@example.com', 1, 4, sha256('x'), 'local:x.seg#0+4', 'queued', now(), 'c', now()
