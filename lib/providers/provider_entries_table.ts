@@ -3,7 +3,7 @@ import type { GroupSql } from "../postgres/sql.ts";
 import type { StoredProvider } from "./providers_table.ts";
 
 /** A provider as it is listed. */
-export interface ProviderEntry extends StoredProvider {
+export interface ProviderEntry extends Omit<StoredProvider, "paused"> {
   /** Since when its mail waits; null when it does not. */
   readonly pausedAt: Date | null;
   /** Names it in the path that its service reports to. */

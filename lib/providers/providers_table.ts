@@ -13,6 +13,8 @@ export interface StoredProvider {
   readonly enabled: boolean;
   /** Whether a system administrator lets it use the operator's own cloud identity, with just these settings. */
   readonly operatorCredentials: boolean;
+  /** It rests: its mail waits until somebody resumes it. */
+  readonly paused: boolean;
 }
 
 /** A group's providers, oldest first, disabled ones included, with the group's revision they belong to. */
@@ -25,7 +27,8 @@ export async function listProviders(
   >`
     select g.revision, case when p.id is not null then
         jsonb_build_object('id', p.id, 'name', p.name, 'type', p.provider_type, 'settings', p.settings,
-          'keyId', p.key_id, 'enabled', p.enabled, 'operatorCredentials', p.operator_credentials) end as provider, p.secrets
+          'keyId', p.key_id, 'enabled', p.enabled, 'operatorCredentials', p.operator_credentials,
+          'paused', p.paused_at is not null) end as provider, p.secrets
     from groups g left join esp_providers p on p.group_id = g.id
     where g.id = ${group} order by p.created_at, p.id`;
   const providers = rows.flatMap(({ provider, secrets }) =>
@@ -39,6 +42,7 @@ export async function listProviders(
       keyId: provider.keyId,
       enabled: provider.enabled,
       operatorCredentials: provider.operatorCredentials,
+      paused: provider.paused,
     }]
   );
   return { revision: rows[0]?.revision ?? 0, providers };
@@ -52,6 +56,7 @@ interface StoredProviderRow {
   readonly keyId: string | null;
   readonly enabled: boolean;
   readonly operatorCredentials: boolean;
+  readonly paused: boolean;
 }
 
 /**
@@ -60,7 +65,7 @@ interface StoredProviderRow {
  */
 export async function putProvider(
   sql: SystemSql | GroupSql,
-  provider: Omit<StoredProvider, "operatorCredentials">,
+  provider: Omit<StoredProvider, "operatorCredentials" | "paused">,
 ): Promise<void> {
   await sql`
     insert into esp_providers (id, group_id, name, provider_type, settings, secrets, key_id, enabled)

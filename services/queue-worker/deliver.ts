@@ -11,7 +11,7 @@ import { Interrupted } from "./interrupted.ts";
 import { loadBody, memoryFor } from "./load_body.ts";
 import { espOf, type OpenProvider } from "./open_providers.ts";
 import { type DeliveryLeg, planByBody, planByEnvelope } from "./plan_legs.ts";
-import type { Rest } from "./provider_health.ts";
+import { paused, type Rest } from "./provider_health.ts";
 import { tryRoute } from "./try_route.ts";
 
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
@@ -136,7 +136,8 @@ async function lookInto(
 async function restOf(providers: readonly OpenProvider[], { health }: Crew): Promise<Rest | undefined> {
   let rest: Rest | undefined;
   for (const provider of providers) {
-    rest = provider.id === undefined ? undefined : await health.look({ ...provider, id: provider.id });
+    if (provider.paused === true) rest = paused;
+    else rest = provider.id === undefined ? undefined : await health.look({ ...provider, id: provider.id });
     if (rest === undefined) return undefined;
   }
   return rest;

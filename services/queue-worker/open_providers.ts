@@ -22,6 +22,8 @@ export interface OpenProvider {
   readonly name: string;
   readonly type: string;
   readonly enabled: boolean;
+  /** Its mail waits until somebody resumes it. */
+  readonly paused?: boolean;
   readonly unknown: "retry" | "hold";
   readonly opened: { readonly esp: Esp; readonly places: Slots } | { readonly fault: Fault };
 }
@@ -182,8 +184,8 @@ export class OpenProviders implements AsyncDisposable {
   }
 
   async #openOne(stored: StoredProvider): Promise<OpenProvider> {
-    const { id, groupId: group, name, providerType: type, enabled } = stored;
-    const common = { id, group, name, type, enabled, unknown: policyOf(stored.settings) };
+    const { id, groupId: group, name, providerType: type, enabled, paused } = stored;
+    const common = { id, group, name, type, enabled, paused, unknown: policyOf(stored.settings) };
     try {
       const kind = this.#options.findKind(type);
       if (kind === undefined) {

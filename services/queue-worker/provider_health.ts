@@ -20,9 +20,12 @@ export interface HealthSubject {
 
 /** Why a provider is not to be called now, and for how long. */
 export interface Rest {
-  readonly obstacle: Extract<Obstacle, "breaker_open" | "needs_attention">;
+  readonly obstacle: Extract<Obstacle, "breaker_open" | "needs_attention" | "paused">;
   readonly forMs: number;
 }
+
+/** How a provider rests that somebody paused: it is looked at again each minute. */
+export const paused: Rest = { obstacle: "paused", forMs: 60_000 };
 
 /** What the health of providers depends on. */
 export interface ProviderHealthOptions {

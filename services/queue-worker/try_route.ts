@@ -7,6 +7,7 @@ import type { Body } from "../../lib/store/body.ts";
 import { type Callable, callProvider, type RouteDecision } from "./call_provider.ts";
 import { changeFor, type Delivery, settle, type Verdict } from "./delivery.ts";
 import { espOf, type OpenProvider } from "./open_providers.ts";
+import { paused } from "./provider_health.ts";
 import type { DeliveryLeg } from "./plan_legs.ts";
 
 /**
@@ -152,6 +153,7 @@ async function whetherToCall(
   body: Body,
 ): Promise<Callable | Verdict> {
   const { opened, id, unknown } = provider;
+  if (provider.paused === true) return paused;
   if ("fault" in opened) {
     if (id !== undefined) await crew.health.noteUnusable({ ...provider, id }, opened.fault);
     return { outcome: { kind: "wait", cause: "configuration", fault: opened.fault }, unknown };
