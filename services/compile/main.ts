@@ -2,6 +2,9 @@ import { type CompileCommand, parseArguments, usage } from "./arguments.ts";
 import { type Build, compileArguments, outputOf, pathsOf, taskOf } from "./programs.ts";
 
 const decoder = new TextDecoder();
+const advice =
+  `If the runtime (denort ${Deno.version.deno}) cannot be fetched here, name one that is at hand by DENORT_BIN.`;
+
 try {
   await run(parseArguments(Deno.args));
 } catch (error) {
@@ -50,9 +53,6 @@ async function compile(build: Build, task: string, commit: string): Promise<void
   const { size } = await Deno.stat(output);
   say(`${output}  ${Math.round(size / 1024 / 1024)} MiB`);
 }
-
-const advice =
-  `If the runtime (denort ${Deno.version.deno}) cannot be fetched here, name one that is at hand by DENORT_BIN.`;
 
 /** The commit as git names it, with "-dirty" when files differ from it; empty outside a checkout or without git. */
 async function commitOfProject(): Promise<string> {

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import type { ServiceLogin } from "./database_logins.ts";
+import type { ServiceLogin } from "../../lib/postgres/service_logins.ts";
 import { readIfThere } from "./files.ts";
 
 /** Made once for a data folder and kept in it. */

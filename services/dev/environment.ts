@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { DataFolder } from "./data_folder.ts";
-import type { ServiceLogin } from "./database_logins.ts";
+import type { ServiceLogin } from "../../lib/postgres/service_logins.ts";
 
 /** The variables of one process. */
 export type Variables = Readonly<Record<string, string>>;

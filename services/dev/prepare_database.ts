@@ -1,7 +1,7 @@
 import { openSession, quoteName } from "../../lib/postgres/database.ts";
 import { runToEnd } from "./child.ts";
 import type { DataFolder } from "./data_folder.ts";
-import { ensureLogins } from "./database_logins.ts";
+import { ensureLogins } from "../../lib/postgres/service_logins.ts";
 import { databaseName, databaseUrl, type Variables, withLogin } from "./environment.ts";
 import type { PostgresServer } from "./postgres.ts";
 import { taskArguments, withNamedPaths } from "./task_command.ts";

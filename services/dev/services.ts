@@ -2,7 +2,7 @@ import { operationsPort } from "../../lib/config/checks.ts";
 import type { Config } from "../../lib/config/settings.ts";
 import { startChild } from "./child.ts";
 import type { DataFolder } from "./data_folder.ts";
-import type { ServiceLogin } from "./database_logins.ts";
+import type { ServiceLogin } from "../../lib/postgres/service_logins.ts";
 import { type Variables, withLogin } from "./environment.ts";
 import { until } from "./processes.ts";
 import { taskArguments, withNamedPaths } from "./task_command.ts";

@@ -1,8 +1,12 @@
 import { configOfProcess } from "../../lib/config/process_config.ts";
+import { holdRestored } from "../../lib/messages/hold_restored.ts";
+import { openSession } from "../../lib/postgres/database.ts";
 import { faultText } from "../../lib/postgres/faults.ts";
 import { migrateDown, type MigrateOptions, migrateUp, migrationStatus } from "../../lib/postgres/migrate.ts";
+import { ensureLogins } from "../../lib/postgres/service_logins.ts";
 import { migrations } from "../../migrations/mod.ts";
 import { type MigrateCommand, parseArguments, usage } from "./arguments.ts";
+import { passwordsOf } from "./login_passwords.ts";
 
 const { config, rest } = configOfProcess("migrate", usage);
 const { ownerUrl, url } = config.database;
@@ -20,10 +24,22 @@ async function run(command: MigrateCommand): Promise<void> {
   if (command.verb === "status") return await tellStatus();
   if (command.verb === "up") {
     const count = await migrateUp(options, command.to);
-    return say(count === 0 ? "nothing to apply" : `${count} applied`);
+    say(count === 0 ? "nothing to apply" : `${count} applied`);
+    return command.logins ? await makeLogins() : undefined;
+  }
+  if (command.verb === "hold") {
+    await using owner = await openSession({ url: options.url, statementTimeoutMs: 3_600_000 });
+    return say(`${await holdRestored(owner, command.olderThan)} made dead letters`);
   }
   const count = await migrateDown(options, command.to ?? await versionBelowNewest());
   say(count === 0 ? "nothing to take back" : `${count} taken back`);
+}
+
+async function makeLogins(): Promise<void> {
+  const passwords = passwordsOf((name) => Deno.env.get(name), Deno.readTextFileSync);
+  await using owner = await openSession({ url: options.url });
+  await ensureLogins(owner, (login) => passwords[login]);
+  say(`logins: ${Object.keys(passwords).join(", ")}`);
 }
 
 async function tellStatus(): Promise<void> {

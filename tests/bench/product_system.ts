@@ -3,7 +3,7 @@ import { openSession } from "../../lib/postgres/database.ts";
 import { migrateUp } from "../../lib/postgres/migrate.ts";
 import { migrations } from "../../migrations/mod.ts";
 import { removeCluster } from "../../services/dev/cluster_folder.ts";
-import { ensureLogins, type ServiceLogin } from "../../services/dev/database_logins.ts";
+import { ensureLogins, type ServiceLogin } from "../../lib/postgres/service_logins.ts";
 import { startPostgres } from "../../services/dev/postgres.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openSession } from "../../lib/postgres/database.ts";
-import type { ServiceRole } from "../../services/dev/database_logins.ts";
+import type { ServiceRole } from "../../lib/postgres/service_logins.ts";
 import { type TestDatabase, testDatabase } from "../support/postgres.ts";
 import { twoGroups } from "../support/two_groups.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openDatabase, openSession, quoteName, type Session } from "../../lib/postgres/database.ts";
-import type { ServiceRole } from "../../services/dev/database_logins.ts";
+import type { ServiceRole } from "../../lib/postgres/service_logins.ts";
 import { migrateUp } from "../../lib/postgres/migrate.ts";
 import { examineDatabase } from "../../lib/postgres/readiness.ts";
 import { migrations } from "../../migrations/mod.ts";

@@ -52,3 +52,22 @@ Deno.test("migrate logs in with a password of any characters, written as %XX, an
   assert.ok(!halfEscaped.stderr.includes("secret"), halfEscaped.stderr);
   await owner.run(`drop role ${role}`);
 });
+
+Deno.test("migrate up --logins gives each service its login, and says which password is missing", async () => {
+  await using database = await testDatabase();
+  const own = { SMTP_PROXY_DATABASE_OWNER_URL: database.ownerUrl };
+  const missing = await runProgram("migrate", ["up", "--logins"], own);
+  assert.equal(missing.code, 1);
+  assert.match(missing.stderr, /SMTP_PROXY_LOGIN_SMTP_SERVER_PASSWORD/);
+  // Logins are the whole server's: the password that they have already leaves other tests as they are.
+  const { password } = new URL(database.urlFor("smtp_proxy_worker"));
+  const names = ["SMTP_SERVER", "QUEUE_WORKER", "API_SERVER"];
+  const passwords = names.map((name) => [`SMTP_PROXY_LOGIN_${name}_PASSWORD`, decodeURIComponent(password)]);
+  const { code, stderr } = await runProgram("migrate", ["up", "--logins"], {
+    ...own,
+    ...Object.fromEntries(passwords),
+  });
+  assert.equal(code, 0, stderr);
+  await using worker = await openSession({ url: database.urlFor("smtp_proxy_worker") });
+  await worker.run("set role smtp_proxy_worker; select 1");
+});

@@ -1,5 +1,5 @@
 import { openSession } from "../../lib/postgres/database.ts";
-import { type ServiceLogin, serviceLogins, type ServiceRole } from "../../services/dev/database_logins.ts";
+import { type ServiceLogin, serviceLogins, type ServiceRole } from "../../lib/postgres/service_logins.ts";
 
 /** The environment variable that names the server which `tests/run.ts` started. */
 export const serverVariable = "SMTP_PROXY_TEST_POSTGRES";

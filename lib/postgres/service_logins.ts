@@ -1,4 +1,4 @@
-import { quoteName, type Session } from "../../lib/postgres/database.ts";
+import { quoteName, type Session } from "./database.ts";
 
 /** Each service's login and the roles it may act as (ruling 3.8). */
 export const serviceLogins = {
