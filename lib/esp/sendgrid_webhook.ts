@@ -29,8 +29,8 @@ const reported = z.object({
   attempt: z.union([z.string(), z.number()]).optional(),
   bounce_classification: z.string().optional(),
   url: z.string().optional(),
-  "message-id": z.unknown(),
-  "call-id": z.unknown(),
+  "message-id": z.unknown().optional(),
+  "call-id": z.unknown().optional(),
 });
 
 /** SendGrid's Event Webhook: a list of events, signed by ECDSA over the time and the bytes. */
