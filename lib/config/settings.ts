@@ -73,6 +73,7 @@ export const settings = {
   "smtp.bare_line_endings": setting(oneOf("refuse", "repair"), "refuse", "Messages with bare CR or LF, for accounts that do not say otherwise"),
   "smtp.reuse_port": setting(yesOrNo, false, "Several processes of this host may listen on the ports (SO_REUSEPORT), each with an `instance` of its own"),
   "smtp.listeners": setting(list(text, 0, 0), [], "Reserved for more listeners (address, port, TLS mode, networks)"),
+  "smtp.shutdown_delay": setting(duration("0", "5m"), "0", "How long new sessions are still taken when stopping, after `/readyz` has said so"),
   "smtp.shutdown_timeout": setting(duration("0", "10m"), "30s", "Longest wait for running transactions when stopping"),
 
   "worker.ops_host": setting(text, local, "Address of the operations port"),
@@ -87,6 +88,7 @@ export const settings = {
   "api.read_timeout": setting(duration("1s", "1h"), "10s", "Longest time to read a request"),
   "api.write_timeout": setting(duration("1s", "1h"), "10s", "Longest time to answer a request"),
   "api.max_body": setting(bytes("1KiB", "64MiB"), "1MiB", "Largest request in bytes"),
+  "api.shutdown_delay": setting(duration("0", "5m"), "0", "How long requests are still taken when stopping, after `/readyz` has said so"),
   "api.trusted_networks": setting(address, [], "Networks of proxies whose X-Forwarded-For is believed"),
   "api.cors_origins": setting(list(text, 0, 100), [], "Origins whose pages may call the API; empty allows none"),
   "api.metrics_networks": setting(address, [], "Networks besides loopback that may read `/metrics` on `api.port`"),

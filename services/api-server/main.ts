@@ -2,6 +2,7 @@ import { operationsPort } from "../../lib/config/checks.ts";
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { awaitSchema } from "../../lib/postgres/await_schema.ts";
 import { reloadOnHangUp } from "../../lib/reload.ts";
+import { sleepFor } from "../../lib/retry.ts";
 import { stopSignal } from "../../lib/stop_signal.ts";
 import { requireKeys } from "../../lib/providers/require_keys.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
@@ -87,6 +88,7 @@ if (await awaitSchema(administrators, { development, log, signal: stopping.signa
   prepared = true;
 }
 await stopped;
+await sleepFor(api.shutdownDelay);
 
 async function ready(): Promise<Readiness> {
   if (!prepared || stopping.signal.aborted) return { ready: false, down: ["service"] };

@@ -1,4 +1,6 @@
+import { sleepFor } from "../../lib/retry.ts";
 import { runService } from "../../lib/run_service.ts";
+import { followCertificate } from "./follow_certificate.ts";
 import { observe } from "./observe.ts";
 import { openIntake } from "./open_intake.ts";
 import { openPorts } from "./open_ports.ts";
@@ -8,8 +10,12 @@ await runService("smtp-server", ({ smtp }) => smtp, async (running) => {
   await using intake = await openIntake(config, { log, metrics, signal: stopping });
   if (intake === undefined) return;
   await using listener = await openPorts(config, { log, intake, observer: observe(metrics) });
+  const use = listener.useCertificate;
+  using certificate = await followCertificate({ ...config.tls, use, log, metrics });
+  running.onReload(() => void certificate.reload());
   metrics.onScrape(() => metrics.smtp.activeSessions.set(listener.connections));
   running.begin(intake.whatIsDown);
   await stopped;
+  await sleepFor(config.smtp.shutdownDelay);
   await listener.close(config.smtp.shutdownTimeout);
 });

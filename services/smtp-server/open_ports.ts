@@ -50,6 +50,7 @@ export async function openPorts(config: Config, parts: PortParts): Promise<Liste
     trustedProxies: smtp.proxyProtocol === "on"
       ? smtp.trustedNetworks.flatMap((text) => parseCidr(text) ?? [])
       : [],
+    reusePort: smtp.reusePort,
     observer,
     log,
   });
