@@ -37,8 +37,8 @@ const settings = z.strictObject({
     .describe("Configuration set that every message is sent with"),
   topic_arn: z.string().regex(/^arn:[\w-]{1,20}:sns:[a-z0-9-]{3,30}:\d{12}:[\w.-]{1,256}$/).optional()
     .describe("SNS topic whose reports of what became of messages are believed"),
-  sns_signature: z.enum(["1", "2"]).default("1")
-    .describe("Lowest version of SNS's signatures that is believed: `1` is SHA-1, `2` SHA-256"),
+  sns_signature: z.enum(["1", "2"]).optional()
+    .describe("Lowest version of SNS's signatures that is believed: `1` (default) is SHA-1, `2` SHA-256"),
 }).check((context) => {
   const { credentials, access_key_id: id, secret_access_key: secret, session_token: token } = context.value;
   const isStatic = credentials === "static";
