@@ -1,5 +1,6 @@
 revoke insert, select (id, group_id) on queue_entries from smtp_proxy_admin;
 revoke update (attempts, wait_cause) on recipients from smtp_proxy_group;
+alter table messages drop column requeued_at;
 drop function find_messages(uuid, uuid, uuid, integer, text, text, text, text, text, uuid, text);
 drop trigger messages_indexed on messages;
 drop function index_messages();

@@ -81,8 +81,8 @@ create policy search_reads on messages for select to smtp_proxy_search using (tr
 create policy search_reads on recipients for select to smtp_proxy_search using (true);
 grant insert on message_search to smtp_proxy_trigger;
 grant select on message_search to smtp_proxy_search;
-grant select (id, group_id, status, claimed_until, failure_code, sender, subject, rfc_message_id, provider_id) on messages
-  to smtp_proxy_search;
+grant select (id, group_id, status, claimed_until, failure_code, sender, subject, rfc_message_id, provider_id)
+  on messages to smtp_proxy_search;
 grant select (group_id, message_id, address_lower) on recipients to smtp_proxy_search;
 
 -- Ids of the group's messages below `before` and not below `oldest` that all that is not null holds for, newest first.
@@ -245,7 +245,9 @@ alter function find_messages(uuid, uuid, uuid, integer, text, text, text, text, 
 grant execute on function find_messages(uuid, uuid, uuid, integer, text, text, text, text, text, uuid, text)
   to smtp_proxy_group;
 
--- Who sends dead letters again: each recipient begins anew, and the doorbells ring as the operator, who may know of
--- other groups what a doorbell tells.
+-- Who sends dead letters again: each recipient begins anew, as does the message's time to live. The doorbells ring as the
+-- operator, who may know of other groups what a doorbell tells.
+alter table messages add column requeued_at timestamptz;
+grant update (requeued_at) on messages to smtp_proxy_group;
 grant update (attempts, wait_cause) on recipients to smtp_proxy_group;
 grant insert, select (id, group_id) on queue_entries to smtp_proxy_admin;

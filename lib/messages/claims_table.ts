@@ -10,7 +10,7 @@ export interface Claim {
   readonly message: Message;
   readonly groupRevision: number;
   readonly groupActive: boolean;
-  /** Time since the message was accepted, by the database's clock. */
+  /** Time since the message was accepted, or put back into the queue by hand, by the database's clock. */
   readonly ageMs: number;
   /** Claims, this one included, since one ended as it should. */
   readonly claims: number;
@@ -116,9 +116,10 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
         ring_after = null, rings = 0
       from due where m.id = due.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
       returning m.id, m.claim, m.group_id, m.user_id, m.sender, m.storage_ref, m.size, m.smtp_utf8, m.eight_bit,
-        m.dsn_return, m.envelope_id, m.correlation_id, m.enqueued_at, m.claims
+        m.dsn_return, m.envelope_id, m.correlation_id, m.enqueued_at, m.requeued_at, m.claims
     )
-    select c.*, (1000 * extract(epoch from clock_timestamp() - c.enqueued_at))::float8 as age_ms, g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
+    select c.*, (1000 * extract(epoch from clock_timestamp() - coalesce(c.requeued_at, c.enqueued_at)))::float8 as age_ms,
+      g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
     from claimed c
       join groups g on g.id = c.group_id
       left join lateral (

@@ -48,8 +48,9 @@ export async function lockMessages(
 
 /**
  * Puts dead letters back into the queue for those of their recipients whom no ESP accepted; each of them begins with no
- * attempt spent. Answers which: a message that is no dead letter, has no body, or nobody left to serve is not among
- * them. Nothing rings: the caller does, after the transaction. Throws nothing for ids of other groups.
+ * attempt spent, and the message with a new time to live. Answers which: a message that is no dead letter of the
+ * group's, has no body, or nobody left to serve is not among them. Nothing rings: the caller does, after the
+ * transaction.
  */
 export async function requeueMessages(
   sql: GroupSql,
@@ -75,7 +76,7 @@ export async function requeueMessages(
       returning r.message_id
     )
     update messages m set status = 'queued', failure_code = null, claims = 0, rings = 0, ring_after = null,
-      next_attempt_at = clock_timestamp(), processed_at = null
+      next_attempt_at = clock_timestamp(), requeued_at = clock_timestamp(), processed_at = null
     from dead
     where m.id = dead.id and m.id between ${first} and ${last} and m.group_id = ${group}
       and exists (select from addressed a where a.message_id = m.id)
