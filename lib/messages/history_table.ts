@@ -46,8 +46,8 @@ export interface CallEntry {
   readonly requestId: string | null;
   readonly lastError: string | null;
   readonly durationMs: number | null;
-  /** What was decided when the call was made, such as its route. */
-  readonly metadata: Readonly<Record<string, unknown>> | null;
+  /** The rule that named the provider, and its place in the route from 1; null where no rule did. */
+  readonly routing: { readonly rule_id: string; readonly position: number } | null;
   readonly createdAt: Date;
   readonly updatedAt: Date | null;
 }
@@ -100,7 +100,7 @@ export async function listCalls(
 ): Promise<readonly CallEntry[]> {
   return await sql<CallEntry>`
     select id, provider_id, provider, provider_message_id, recipients, status, attempt_number, response_code,
-      response_body, esp_code, request_id, last_error, duration_ms, metadata, created_at, updated_at
+      response_body, esp_code, request_id, last_error, duration_ms, metadata -> 'routing' as routing, created_at, updated_at
     from delivery_logs where message_id = ${message} and group_id = ${group} order by id desc limit ${limit}`;
 }
 

@@ -16,7 +16,10 @@ import type { Log } from "../../lib/telemetry/log_fields.ts";
 export interface MailParts extends AsyncDisposable {
   /** Undefined when the body is gone or damaged; throws Refusal("body_store_down") while the store is down. */
   readBody(ref: StorageRef): Promise<Body | undefined>;
-  /** Rings for messages that were put back into the queue. Never throws: what did not ring is found by the sweeper. */
+  /**
+   * Rings for messages that were put back into the queue. Never throws, and waits two seconds at most for a queue that
+   * does not answer: what did not ring is found by the sweeper.
+   */
   ring(bells: readonly Doorbell[]): Promise<void>;
 }
 
@@ -52,11 +55,14 @@ export interface MailOpeners {
   readonly queue: () => Promise<Queue>;
   /** Told when doorbells did not ring. */
   readonly onFault: (error: unknown) => void;
+  /** Longest wait for a queue that does not answer; 2,000 ms when not given. */
+  readonly ringMs?: number;
 }
 
 /** The parts of a store and a queue. */
-export function mailPartsOf({ store, queue, onFault }: MailOpeners): MailParts {
+export function mailPartsOf({ store, queue, onFault, ringMs = 2000 }: MailOpeners): MailParts {
   const opened = new AsyncDisposableStack();
+  const running = new Set<Promise<void>>();
   const openedStore = once(async () => opened.use(await store()));
   const openedQueue = once(async () => opened.use(await queue()));
   return {
@@ -69,16 +75,33 @@ export function mailPartsOf({ store, queue, onFault }: MailOpeners): MailParts {
     },
     async ring(bells) {
       if (bells.length === 0) return;
-      try {
-        const results = await (await openedQueue()).push(bells);
-        const failed = results.find((result) => !result.ok);
-        if (failed !== undefined && !failed.ok) onFault(failed.error);
-      } catch (error) {
-        onFault(error);
-      }
+      const ringing = push(bells).finally(() => void running.delete(ringing));
+      running.add(ringing);
+      await atMost(ringing, ringMs);
     },
-    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    async [Symbol.asyncDispose]() {
+      // A queue ends what waits for it when it is closed.
+      await opened.disposeAsync();
+      await Promise.all(running);
+    },
   };
+
+  async function push(bells: readonly Doorbell[]): Promise<void> {
+    try {
+      const results = await (await openedQueue()).push(bells);
+      const failed = results.find((result) => !result.ok);
+      if (failed !== undefined && !failed.ok) onFault(failed.error);
+    } catch (error) {
+      onFault(error);
+    }
+  }
+}
+
+async function atMost(work: Promise<void>, ms: number): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, ms);
+  await Promise.race([work, late.promise]);
+  clearTimeout(timer);
 }
 
 /** One opening serves all who ask, unless it failed: then the next one asks anew. */

@@ -71,6 +71,7 @@ Deno.test("GET /messages finds by each filter what it names, newest first, and b
     ["?status=queued", [sixth]],
     ["?status=enqueue_failed", []],
     ["?sender=ANN%40example.com", [second, first]],
+    ["?sender=%3C%3E", [third]],
     ["?recipient=BOB%40example.NET", [first]],
     ["?subject=INVOICE", [second, first]],
     ["?subject=%C3%A4rg", [third]],
@@ -147,7 +148,7 @@ Deno.test("GET /messages/{id} tells of recipients, attempts with their routing, 
   const id = await world.add({ recipients: [["b@example.net", "pending"], ["c@example.net", "refused"]] });
   await owner.run(`
     insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, response_code, metadata)
-      values (uuidv7(), '${id}', '${alpha}', '${user}', 1, '{1,2}', 'partial', 250, '{"rule": "first"}');
+      values (uuidv7(), '${id}', '${alpha}', '${user}', 1, '{1,2}', 'partial', 250, '{"routing": {"rule_id": "${id}", "position": 2}}');
     insert into delivery_events (id, message_id, group_id, position, kind, occurred_at)
       values (uuidv7(), '${id}', '${alpha}', 1, 'deferred', now())`);
   const { status, body } = await world.ask("GET", `/messages/${id}`);
@@ -164,7 +165,7 @@ Deno.test("GET /messages/{id} tells of recipients, attempts with their routing, 
     "partial",
     250,
     [1, 2],
-    { rule: "first" },
+    { "rule_id": id, position: 2 },
   ]);
   assert.deepEqual([body.events[0].kind, body.events[0].recipient], ["deferred", 1]);
   assert.notEqual(body.next_attempt_at, null);

@@ -31,7 +31,9 @@ const anyCase = "Upper and lower case are the same.";
 
 /** What messages are looked for by; all that is given has to hold. */
 export const messageFilter = {
-  sender: address.optional().meta({ description: `The whole envelope sender. ${anyCase}` }),
+  sender: address.optional().meta({
+    description: `The whole envelope sender, \`<>\` for the null sender. ${anyCase}`,
+  }),
   recipient: address.optional().meta({ description: `One whole envelope recipient. ${anyCase}` }),
   subject: z.string().min(1).max(998).optional().meta({
     description:
@@ -50,7 +52,7 @@ const filterObject = z.object(messageFilter);
 /** The filter as the table takes it, but for the status. */
 export function filterOf(query: z.output<typeof filterObject>): MessageFilter {
   return {
-    sender: query.sender,
+    sender: query.sender === "<>" ? "" : query.sender,
     recipient: query.recipient,
     subject: query.subject,
     rfcMessageId: query.message_id,
@@ -143,7 +145,9 @@ export const attemptShape = z.object({
   "request_id": z.string().nullable(),
   "last_error": z.string().nullable(),
   "duration_ms": z.number().int().nullable(),
-  routing: z.record(z.string(), z.unknown()).nullable().meta({ description: "Why this provider was called" }),
+  routing: z.object({ "rule_id": z.string(), position: z.number().int() }).nullable().meta({
+    description: "The rule that named this provider, and its place in the route; null where no rule did",
+  }),
   "created_at": z.string(),
   "updated_at": z.string().nullable(),
 }).openapi("Attempt");
@@ -229,7 +233,7 @@ function attemptOf(entry: CallEntry): z.output<typeof attemptShape> {
     "request_id": entry.requestId,
     "last_error": entry.lastError,
     "duration_ms": entry.durationMs,
-    routing: entry.metadata,
+    routing: entry.routing,
     "created_at": timeOf(entry.createdAt),
     "updated_at": timeOf(entry.updatedAt),
   };
