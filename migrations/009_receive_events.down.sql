@@ -15,4 +15,5 @@ revoke all on esp_providers, messages, recipients, delivery_logs, delivery_event
 revoke all on schema public from smtp_proxy_events;
 drop index esp_providers_group;
 drop index esp_providers_topic;
+revoke select (updated_at) on esp_providers from smtp_proxy_admin;
 alter table esp_providers drop column webhook_token, drop column paused_at;

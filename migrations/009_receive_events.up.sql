@@ -27,6 +27,8 @@ create index esp_providers_topic on esp_providers ((settings ->> 'topic_arn'))
   where provider_type = 'ses' and settings ? 'topic_arn';
 create index esp_providers_group on esp_providers (group_id, id desc);
 grant update (paused_at) on esp_providers to smtp_proxy_group;
+-- So that an administrator's leave is for the settings that the administrator saw.
+grant select (updated_at) on esp_providers to smtp_proxy_admin;
 
 -- Signatures that sign no content, each bound to the first content that came with it.
 create table webhook_receipts (

@@ -14,6 +14,8 @@ export interface ProviderEntry extends Omit<StoredProvider, "paused"> {
   readonly faultDetail: string | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** Another one after every change of its settings. */
+  readonly version: string;
 }
 
 /** A page of a group's providers, newest first. */
@@ -24,7 +26,7 @@ export async function listProviderEntries(
 ): Promise<readonly ProviderEntry[]> {
   return await sql<ProviderEntry>`
     select p.id, p.group_id, p.name, p.provider_type, p.settings, p.secrets, p.key_id, p.enabled,
-      p.operator_credentials, p.paused_at, p.webhook_token, p.created_at, p.updated_at, s.needs_attention_since,
+      p.operator_credentials, p.paused_at, p.webhook_token, p.created_at, p.updated_at, p.updated_at::text as version, s.needs_attention_since,
       s.fault_code, s.fault_detail
     from esp_providers p left join provider_state s on s.provider_id = p.id and s.needs_attention_since is not null
     where p.group_id = ${group} and p.id < ${page.after ?? lastId}
@@ -39,7 +41,7 @@ export async function findProviderEntry(
 ): Promise<ProviderEntry | undefined> {
   const [entry] = await sql<ProviderEntry>`
     select p.id, p.group_id, p.name, p.provider_type, p.settings, p.secrets, p.key_id, p.enabled,
-      p.operator_credentials, p.paused_at, p.webhook_token, p.created_at, p.updated_at, s.needs_attention_since,
+      p.operator_credentials, p.paused_at, p.webhook_token, p.created_at, p.updated_at, p.updated_at::text as version, s.needs_attention_since,
       s.fault_code, s.fault_detail
     from esp_providers p left join provider_state s on s.provider_id = p.id and s.needs_attention_since is not null
     where p.group_id = ${group} and p.id = ${id}`;

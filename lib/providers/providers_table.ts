@@ -77,13 +77,22 @@ export async function putProvider(
       settings = excluded.settings, secrets = excluded.secrets, key_id = excluded.key_id, enabled = excluded.enabled, updated_at = now()`;
 }
 
-/** Lets a provider use the operator's own cloud identity, or no longer; only system administrators may (ruling 3.14). */
+/**
+ * Lets a provider use the operator's own cloud identity, or no longer; only system administrators may (ruling 3.14).
+ * With a version (`ProviderEntry`) it is for the provider as it was then: false when somebody has changed it since.
+ */
 export async function allowOperatorCredentials(
   sql: SystemSql,
   provider: ProviderId,
   isAllowed: boolean,
-): Promise<void> {
-  await sql`update esp_providers set operator_credentials = ${isAllowed} where id = ${provider}`;
+  version?: string,
+): Promise<boolean> {
+  const rows = await sql`
+    update esp_providers set operator_credentials = ${isAllowed} where id = ${provider}
+      and (${version ?? null}::timestamptz is null or updated_at = ${
+    version ?? null
+  }::timestamptz) returning id`;
+  return rows.length === 1;
 }
 
 /** The id of the group's oldest provider of a name. */

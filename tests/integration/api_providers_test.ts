@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { findProviderEntry } from "../../lib/providers/provider_entries_table.ts";
+import { allowOperatorCredentials } from "../../lib/providers/providers_table.ts";
 import { newKeyText } from "../../lib/secrets/seal.ts";
 import { addGroup, addPerson, type TestApi, testApi } from "../support/api.ts";
 import { FakeSendgrid } from "../support/fake_sendgrid.ts";
@@ -151,6 +153,30 @@ Deno.test("where no key opens the secrets, they are neither shown nor lost by a 
     body: { name: "b", "provider_type": "sendgrid" },
   });
   assert.deepEqual([put.status, put.body.code], [409, "secrets_unreadable"]);
+});
+
+Deno.test("where the server has no key, no secret is taken", async () => {
+  await using api = await testApi({ sealingKeys: "" });
+  const { token } = await ownerOf(api, "alpha");
+  const body = { name: "a", "provider_type": "sendgrid", "api_key": "SG.x" };
+  const refused = await api.ask("POST", providers, { token, body });
+  assert.deepEqual([refused.status, refused.body.code], [409, "secrets_unreadable"]);
+  const open = { name: "a", "provider_type": "simulator" };
+  assert.equal((await api.ask("POST", providers, { token, body: open })).status, 201);
+});
+
+Deno.test("allowOperatorCredentials() is for the settings that the administrator saw", async () => {
+  await using api = await testApi();
+  const { group, token } = await ownerOf(api, "alpha");
+  const body = { name: "a", "provider_type": "simulator" };
+  const { id } = (await api.ask("POST", providers, { token, body })).body;
+  const versionOf = async () =>
+    (await api.databases.group.forGroup(group, (sql) => findProviderEntry(sql, group, id)))?.version;
+  const seen = await versionOf();
+  await api.ask("PUT", `${providers}/${id}`, { token, body: { ...body, name: "b" } });
+  const { system } = api.databases.admin;
+  assert.equal(await allowOperatorCredentials(system, id, true, seen), false);
+  assert.equal(await allowOperatorCredentials(system, id, true, await versionOf()), true);
 });
 
 Deno.test("every change reaches workers by the group's revision, and only its own group's", async () => {

@@ -116,7 +116,7 @@ function create(parts: Parts): Operation {
       const asked = settingsOf(body, undefined);
       requireAllowed(parts, asking, asked, undefined);
       const sealed = await sealedOf(parts, asking, id, asked);
-      await inGroup(parts, asking, async (sql, note) => {
+      const made = await inGroup(parts, asking, async (sql, note) => {
         await lockGroups(sql, [group]);
         if (await countProviders(sql, group) >= maxProviders) {
           throw new Refusal("too_many", `the group has ${maxProviders} providers: remove one first`);
@@ -124,8 +124,9 @@ function create(parts: Parts): Operation {
         await putProvider(sql, { id, groupId: group, ...rowOf(body, asked, true), ...sealed });
         const changes = { name: body.name, "provider_type": asked.kind.name, "smtp_config": asked.settings };
         await note({ action: "provider.create", resourceType, resourceId: id, changes });
+        return await getProvider(sql, asking, id);
       });
-      return await finish(parts, asking, id, asked);
+      return await finish(parts, asking, made);
     },
   });
 }
@@ -143,7 +144,7 @@ function update(parts: Parts): Operation {
     handle: async ({ params, body, ...asking }) => {
       const { group } = asking.principal;
       const id = params.id as ProviderId;
-      const asked = await inGroup(parts, asking, async (sql, note) => {
+      const changed = await inGroup(parts, asking, async (sql, note) => {
         await lockProvider(sql, group, id);
         const before = await getProvider(sql, asking, id);
         const kept = await keptOf(parts, before, body);
@@ -159,9 +160,9 @@ function update(parts: Parts): Operation {
             : { secrets: ["[masked]", "[masked]"] }),
         };
         await note({ action: "provider.update", resourceType, resourceId: id, changes });
-        return asked;
+        return after;
       });
-      return await finish(parts, asking, id, asked);
+      return await finish(parts, asking, changed);
     },
   });
 }
@@ -216,7 +217,11 @@ function rowOf(body: ProviderBody, { kind, settings }: ProviderSettings, enabled
 }
 
 async function sealedOf(parts: Parts, { principal }: Asking, id: ProviderId, { secrets }: ProviderSettings) {
-  return await sealSecrets(principal.group, id, secrets, await parts.providers.keys());
+  const keys = await parts.providers.keys();
+  if (keys === undefined && Object.keys(secrets).length > 0) {
+    throw new Refusal("secrets_unreadable", "no secret can be kept: the server has no secrets.keys");
+  }
+  return await sealSecrets(principal.group, id, secrets, keys);
 }
 
 /** What a body leaves out stays; of a provider of another type, or whose secrets cannot be opened, nothing does. */
@@ -257,14 +262,20 @@ function requireAllowed(
 async function finish(
   parts: Parts,
   asking: Asking,
-  id: ProviderId,
-  { settings }: ProviderSettings,
+  entry: ProviderEntry,
 ): Promise<z.output<typeof providerShape>> {
-  if (isOperator(asking.principal) && usesOperatorCredentials(settings)) {
-    await asOperator(parts, asking, async (sql, note) => {
-      await allowOperatorCredentials(sql, id, true);
-      await note({ action: "provider.allow_credentials", resourceType, resourceId: id });
-    });
+  const { id, settings, version } = entry;
+  if (!isOperator(asking.principal) || !usesOperatorCredentials(settings)) {
+    return await answerOf(parts, entry);
   }
+  await asOperator(parts, asking, async (sql, note) => {
+    if (!await allowOperatorCredentials(sql, id, true, version)) {
+      throw new Refusal(
+        "conflict",
+        "the provider was changed at the same time: its credentials were not allowed",
+      );
+    }
+    await note({ action: "provider.allow_credentials", resourceType, resourceId: id });
+  });
   return await answerOf(parts, await inGroup(parts, asking, (sql) => getProvider(sql, asking, id)));
 }
