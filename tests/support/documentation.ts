@@ -1,4 +1,5 @@
 import { exampleConfig, settingsTable } from "../../lib/config/document.ts";
+import { settingPaths, settings, variableOf } from "../../lib/config/settings.ts";
 import { espKinds } from "../../lib/esp/catalog.ts";
 import { accountSettingsTable, kindSettingsTable } from "../../lib/esp/document.ts";
 import { simulatedOutcomes } from "../../lib/esp/simulator.ts";
@@ -17,7 +18,20 @@ export const generated: Readonly<Record<string, (text: string) => string>> = {
       ...espKinds.map((kind) => [`provider ${kind.name}`, kindSettingsTable(kind)]),
     ].reduce((page, [name = "", table = ""]) => fill(page, name, table), text),
   "services/operations/config.yaml": () => exampleConfig(),
+  "compose.yaml": (text) => {
+    const [head, rest = ""] = text.split(/(?<=# <settings>\n)/);
+    const end = rest.indexOf("  # </settings>");
+    if (end < 0) throw new Error("Cannot write the variables of compose.yaml: it has no marks for them");
+    return `${head}${variables().map((name) => `  ${name}:\n`).join("")}${rest.slice(end)}`;
+  },
 };
+
+/** Every variable that a setting is read from. */
+export function variables(): readonly string[] {
+  return settingPaths.flatMap((path) =>
+    settings[path].secret ? [variableOf(path), `${variableOf(path)}_FILE`] : [variableOf(path)]
+  );
+}
 
 function fill(page: string, name: string, table: string): string {
   const start = `<!-- ${name} -->\n`;
