@@ -48,6 +48,7 @@ interface ClaimedRow {
   readonly dsnReturn: "FULL" | "HDRS" | null;
   readonly envelopeId: string | null;
   readonly correlationId: string;
+  readonly traceparent: string | null;
   readonly enqueuedAt: Date;
   readonly ageMs: number;
   readonly claims: number;
@@ -116,7 +117,7 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
         ring_after = null, rings = 0
       from due where m.id = due.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
       returning m.id, m.claim, m.group_id, m.user_id, m.sender, m.storage_ref, m.size, m.smtp_utf8, m.eight_bit,
-        m.dsn_return, m.envelope_id, m.correlation_id, m.enqueued_at, m.requeued_at, m.claims
+        m.dsn_return, m.envelope_id, m.correlation_id, m.traceparent, m.enqueued_at, m.requeued_at, m.claims
     )
     select c.*, (1000 * extract(epoch from clock_timestamp() - coalesce(c.requeued_at, c.enqueued_at)))::float8 as age_ms,
       g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
@@ -151,6 +152,7 @@ function claimOf(row: ClaimedRow): Claim {
     ...(row.dsnReturn && { dsnReturn: row.dsnReturn }),
     ...(row.envelopeId !== null && { envelopeId: row.envelopeId }),
     correlationId: row.correlationId,
+    ...(row.traceparent !== null && { traceparent: row.traceparent }),
     acceptedAtMs: row.enqueuedAt.getTime(),
   };
   return {

@@ -119,6 +119,8 @@ export interface Message {
   readonly dsnReturn?: "FULL" | "HDRS";
   readonly envelopeId?: string;
   readonly correlationId: string;
+  /** Of the span in which it was accepted, where that was traced (W3C Trace Context). */
+  readonly traceparent?: string;
   /** When it was accepted, milliseconds since 1970. */
   readonly acceptedAtMs: number;
 }

@@ -5,6 +5,7 @@ import type { Recipient } from "../../lib/messages/message.ts";
 import type { CallStart } from "../../lib/messages/delivery_logs_table.ts";
 import type { CallEnd } from "../../lib/messages/outcomes_table.ts";
 import type { Body } from "../../lib/store/body.ts";
+import { startSpan } from "../../lib/telemetry/tracing.ts";
 import type { DeliveryTerms } from "./crew.ts";
 import { type Delivery, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -54,7 +55,7 @@ export async function callProvider<T>(
     return await handBack(delivery, "lease_short", parcel.call);
   }
   const began = performance.now();
-  const report = completed(parcel, await deliverInTime(delivery, esp, parcel));
+  const report = completed(parcel, await deliverTraced(delivery, { provider, esp }, parcel));
   const durationMs = performance.now() - began;
   count(delivery, provider, report, durationMs);
   if (provider.id !== undefined) await noteHealth(delivery, { ...provider, id: provider.id }, report);
@@ -111,6 +112,25 @@ async function handBack(
   throw new Interrupted(why);
 }
 
+async function deliverTraced(
+  delivery: Delivery,
+  { provider, esp }: Pick<Callable, "provider" | "esp">,
+  parcel: Parcel,
+): Promise<CallReport> {
+  const span = delivery.span && startSpan(`call ${provider.type}`, { parent: delivery.span });
+  if (span === undefined) return await deliverInTime(delivery, esp, parcel);
+  span.set({
+    "call.id": parcel.call,
+    "provider.type": provider.type,
+    "call.recipients": parcel.recipients.length,
+  });
+  const report = await span.run(() => deliverInTime(delivery, esp, parcel));
+  const worst = [...report.recipients.values()].find(({ kind }) => kind !== "accepted");
+  if (worst !== undefined && worst.kind !== "accepted") span.fail(`${worst.kind}: ${worst.fault.code}`);
+  span.end();
+  return report;
+}
+
 /** The port promises a report whatever happens; a call of which nobody knows the end is `unknown`. */
 async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Promise<CallReport> {
   const { crew, signal } = delivery;
@@ -120,7 +140,8 @@ async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Prom
   try {
     return await Promise.race([esp.deliver(parcel, signal), late.promise]);
   } catch (error) {
-    crew.log.error("provider broke its promise", { messageId: parcel.message.id, call: parcel.call, error });
+    const { id: messageId, correlationId } = parcel.message;
+    crew.log.error("provider broke its promise", { messageId, correlationId, call: parcel.call, error });
     const detail = error instanceof Error ? error.message : String(error);
     return { recipients: new Map(parcel.recipients.map(({ id }) => [id, lostCount("esp_fault", detail)])) };
   } finally {

@@ -1,10 +1,11 @@
 import type { Fault, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { Claim } from "../../lib/messages/claims_table.ts";
-import type { Recipient } from "../../lib/messages/message.ts";
+import type { Message, Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled } from "../../lib/messages/outcomes_table.ts";
 import type { Lease } from "../../lib/queue/queue.ts";
 import type { Routing } from "../../lib/routing/route.ts";
 import type { Body } from "../../lib/store/body.ts";
+import { isTracing, type Span, startSpan } from "../../lib/telemetry/tracing.ts";
 import type { Crew } from "./crew.ts";
 import { changeFor, type Delivery, putOff, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -30,16 +31,35 @@ export async function deliver(lease: Lease, crew: Crew): Promise<void> {
   try {
     const settled = await carry(await afterOpenCalls(delivery));
     report(delivery, settled);
+    delivery.span?.set({ "delivery.status": settled.status });
     await settleBell(lease, settled, crew); // row first, doorbell second
   } catch (error) {
+    delivery.span?.fail(error);
     await giveBack(lease, delivery, error);
   } finally {
+    delivery.span?.end();
     crew.claims.drop(answer.claim.number);
   }
 }
 
 function begin(claim: Claim, crew: Crew): Delivery {
-  return { ...crew.claims.get(claim.number), claim, claimedAt: performance.now(), crew };
+  const span = isTracing ? traced(claim) : undefined;
+  return {
+    ...crew.claims.get(claim.number),
+    claim,
+    claimedAt: performance.now(),
+    crew,
+    ...span !== undefined && { span },
+  };
+}
+
+/** Goes on with the trace of the session that brought the message; how long it waited is a span of its own. */
+function traced({ message, claims }: Claim): Span | undefined {
+  const parent = message.traceparent;
+  const attributes = { "message.id": message.id, "correlation.id": message.correlationId };
+  const isFirst = claims === 1 && message.recipients.every(({ attempts }) => attempts === 0);
+  if (isFirst) startSpan("queue wait", { parent, attributes, startTimeMs: message.acceptedAtMs })?.end();
+  return startSpan("delivery", { parent, attributes });
 }
 
 /** Calls of an earlier claim that nobody knows the end of are settled first, by their provider's policy. */
@@ -106,7 +126,7 @@ async function carry(delivery: Delivery): Promise<Settled> {
   using _memory = await crew.memory.reserve(bytes, signal);
   const loaded = await loadBody(message, crew, signal);
   if (loaded.kind === "down") {
-    crew.log.warn("body store cannot be reached", { messageId: message.id, error: loaded.error });
+    crew.log.warn("body store cannot be reached", { ...namesOf(message), error: loaded.error });
     return await putOff(delivery, "store_down");
   }
   if (loaded.kind === "gone") {
@@ -127,7 +147,7 @@ async function lookInto(
   try {
     return await planByBody({ routing, message, body });
   } catch (error) {
-    crew.log.warn("cannot look into a message to route it", { messageId: message.id, error });
+    crew.log.warn("cannot look into a message to route it", { ...namesOf(message), error });
     return undefined;
   }
 }
@@ -165,15 +185,20 @@ async function settleBell(lease: Lease, settled: Settled, { bells }: Crew): Prom
 async function giveBack(lease: Lease, delivery: Delivery, error: unknown): Promise<void> {
   const { crew, claim } = delivery;
   const why = error instanceof Interrupted ? error.why : undefined;
-  if (why === undefined) crew.log.error("delivery failed", { messageId: claim.message.id, error });
+  if (why === undefined) crew.log.error("delivery failed", { ...namesOf(claim.message), error });
   if (why === "claim_lost" || crew.stopped.aborted) return await crew.bells.done(lease);
   try {
     const settled = await settle(delivery, { then: "release" });
     await crew.bells.again(lease, Math.max(settled.delayMs, why === undefined ? afterFaultMs : 0));
   } catch (failure) {
     // The lease ends by itself and the sweeper rings.
-    crew.log.warn("cannot hand a message back", { messageId: claim.message.id, error: failure });
+    crew.log.warn("cannot hand a message back", { ...namesOf(claim.message), error: failure });
   }
+}
+
+/** By these a message's lines are found. */
+function namesOf({ id, correlationId }: Message) {
+  return { messageId: id, correlationId };
 }
 
 function report({ claim, claimedAt, crew }: Delivery, settled: Settled): void {
@@ -182,9 +207,8 @@ function report({ claim, claimedAt, crew }: Delivery, settled: Settled): void {
   const { processed, processingDuration, deadLetters } = crew.metrics.worker;
   processingDuration.observe(durationMs / 1000);
   const fields = {
-    messageId: claim.message.id,
+    ...namesOf(claim.message),
     group: claim.message.group,
-    correlationId: claim.message.correlationId,
     durationMs: Math.round(durationMs),
   };
   switch (status) {

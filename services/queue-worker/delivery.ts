@@ -2,6 +2,7 @@ import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
 import type { Claim } from "../../lib/messages/claims_table.ts";
 import type { Recipient } from "../../lib/messages/message.ts";
 import type { RecipientChange, Settled, Settlement } from "../../lib/messages/outcomes_table.ts";
+import type { Span } from "../../lib/telemetry/tracing.ts";
 import type { Crew } from "./crew.ts";
 import { Interrupted } from "./interrupted.ts";
 import { judge, type Judgement, type Obstacle, postpone } from "./judge.ts";
@@ -16,6 +17,8 @@ export interface Delivery {
   /** When it was claimed, by `performance.now()`. */
   readonly claimedAt: number;
   readonly crew: Crew;
+  /** Absent while nothing is traced. */
+  readonly span?: Span;
 }
 
 /** Why a recipient is not served now: a call's outcome, or that no call could be made. */

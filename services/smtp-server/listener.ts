@@ -346,6 +346,7 @@ class Connection extends LibraryConnection implements Wire {
     this.#hasLeft = true;
     clearTimeout(this.#drain);
     this.#conversation.left();
+    this.#session.end();
     this.#release();
     this.#hall.options.observer.session("closed");
     this.#hall.leave(this);

@@ -3,6 +3,7 @@ import type { ClientTrace, EnvelopeRecipient, Submission } from "../../lib/messa
 import type { HeaderFacts } from "../../lib/mime/headers.ts";
 import type { Mailbox } from "../../lib/mime/address.ts";
 import { Refusal } from "../../lib/refusal.ts";
+import { startSpan } from "../../lib/telemetry/tracing.ts";
 import { CommandError, type MailCommand } from "./commands.ts";
 import { DataPhase } from "./data_phase.ts";
 import { type AccountPolicy, type Gate, type Identity, type Intake, letsIn } from "./intake.ts";
@@ -48,6 +49,7 @@ export interface Draft {
 export class Session {
   readonly #parts: SessionParts;
   readonly #correlationId: string;
+  readonly #span = startSpan("smtp session");
   #identity: Identity | undefined;
   /** Where the client logged in from. */
   #address = "";
@@ -176,6 +178,8 @@ export class Session {
 
   /** The end of DATA: durable when it resolves, with the id to answer. */
   async accept(draft: Draft): Promise<{ readonly id: MessageId; readonly size: number }> {
+    const span = startSpan("smtp accept", { parent: this.#span });
+    span?.set({ "message.id": draft.envelope.id, "correlation.id": this.#correlationId });
     try {
       const { body, contentHash, facts, size } = await draft.phase.finish();
       await using kept = body;
@@ -185,11 +189,23 @@ export class Session {
         ...(from === undefined ? {} : { from }),
         ...(facts.messageId === undefined || facts.messageId === "" ? {} : { messageId: facts.messageId }),
       };
-      const id = await this.#parts.intake.accept({ ...draft.envelope, body: kept, contentHash, headers });
+      const submission = { ...draft.envelope, body: kept, contentHash, headers };
+      const id = await this.#parts.intake.accept(
+        span === undefined ? submission : { ...submission, traceparent: span.traceparent },
+      );
       return { id, size };
+    } catch (error) {
+      span?.fail(error);
+      throw error;
     } finally {
+      span?.end();
       draft.release();
     }
+  }
+
+  /** The connection is gone. */
+  end(): void {
+    this.#span?.end();
   }
 
   /** The client left in the middle of DATA. */
