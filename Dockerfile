@@ -64,8 +64,8 @@ ENTRYPOINT ["deno", \
   "--no-prompt", \
   "--allow-net", \
   "--allow-sys=hostname", \
-  "--allow-env=SMTP_PROXY_*,AWS_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM,NODE_V8_COVERAGE", \
-  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/var/log,.data/log,lib/users/bcrypt.ts", \
+  "--allow-env=SMTP_PROXY_*,AWS_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM,NODE_V8_COVERAGE,REDIS_DEBUG_MAINTENANCE", \
+  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib/users/bcrypt.ts", \
   "--allow-write=/var/log,.data/log", \
   "services/api-server/main.ts"]
 

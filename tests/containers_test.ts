@@ -80,6 +80,7 @@ Deno.test("compose.yaml publishes on loopback unless it is told otherwise, and s
   for (const name of ["smtp-server", "queue-worker"]) {
     assert.deepEqual(services[name]?.volumes, ["messages:/data/messages"]);
   }
+  assert.deepEqual(services["api-server"]?.volumes, ["messages:/data/messages:ro"]);
 });
 
 Deno.test("compose.yaml's services are confined, and built by targets that exist", () => {

@@ -53,7 +53,7 @@ function pathsOf(service: Service, { storage, tls, queue, logging }: Config): re
   const used: Partial<Record<Service, readonly NamedPath[]>> = {
     "smtp-server": [named.storage, named.certificate, named.key, named.redis, named.log],
     "queue-worker": [named.storage, named.redis, named.log],
-    "api-server": [named.log],
+    "api-server": [{ ...named.storage, writes: false }, named.redis, named.log],
   };
   return (used[service] ?? []).filter(({ path }) => path !== "");
 }

@@ -35,12 +35,11 @@ Deno.test("pathMistakes() promises the setting, the list and the way to build wi
 });
 
 Deno.test("pathMistakes() promises to look at a log's folder only when a file is written", () => {
-  const config = configWith({
-    SMTP_PROXY_LOGGING_OUTPUT: "file",
-    SMTP_PROXY_LOGGING_FILE_PATH: "/srv/a.log",
-  });
+  const storage = { SMTP_PROXY_STORAGE_PATH: "/etc/messages" };
+  const file = { SMTP_PROXY_LOGGING_OUTPUT: "file", SMTP_PROXY_LOGGING_FILE_PATH: "/srv/a.log" };
+  const config = configWith({ ...storage, ...file });
   assert.match(pathMistakes("api-server", config, { may, built: undefined })[0] ?? "", /"\/srv".*deno\.json/);
-  assert.deepEqual(pathMistakes("api-server", configWith({}), { may, built: undefined }), []);
+  assert.deepEqual(pathMistakes("api-server", configWith(storage), { may, built: undefined }), []);
 });
 
 Deno.test("pathMistakes() promises nothing of programs without paths", () => {

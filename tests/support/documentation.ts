@@ -1,3 +1,4 @@
+import project from "../../deno.json" with { type: "json" };
 import { exampleConfig, settingsTable } from "../../lib/config/document.ts";
 import { settingPaths, settings, variableOf } from "../../lib/config/settings.ts";
 import { espKinds } from "../../lib/esp/catalog.ts";
@@ -18,6 +19,8 @@ export const generated: Readonly<Record<string, (text: string) => string>> = {
       ...espKinds.map((kind) => [`provider ${kind.name}`, kindSettingsTable(kind)]),
     ].reduce((page, [name = "", table = ""]) => fill(page, name, table), text),
   "services/operations/config.yaml": () => exampleConfig(),
+  "Dockerfile": (text) =>
+    text.replace(/(?<=FROM base AS (\S+)\n[^[]*(?:\[[^\]]*\]\n)?ENTRYPOINT )\[[^\]]*\]/g, entryPoint),
   "compose.yaml": (text) => {
     const [head, rest = ""] = text.split(/(?<=# <settings>\n)/);
     const end = rest.indexOf("  # </settings>");
@@ -25,6 +28,13 @@ export const generated: Readonly<Record<string, (text: string) => string>> = {
     return `${head}${variables().map((name) => `  ${name}:\n`).join("")}${rest.slice(end)}`;
   },
 };
+
+/** A stage's program with the permissions of its task. */
+function entryPoint(_old: string, name: string): string {
+  const tasks: Readonly<Record<string, string>> = project.tasks;
+  const [deno, run, ...words] = (tasks[name === "test-client" ? "client" : name] ?? "").split(" ");
+  return `[${[deno, run, "--cached-only", ...words].map((word) => JSON.stringify(word)).join(", \\\n  ")}]`;
+}
 
 /** Every variable that a setting is read from. */
 export function variables(): readonly string[] {
