@@ -11,7 +11,7 @@ export interface GraphError {
   readonly words: string;
 }
 
-type Meaning = "refused" | "throttled" | "credentials" | "configuration" | "retry" | "too_large";
+type Meaning = "refused" | "throttled" | "credentials" | "configuration" | "sender" | "retry" | "too_large";
 
 /** Names that mean something else than their status does (esp.md 4). */
 const meanings: Readonly<Record<string, Meaning>> = {
@@ -23,7 +23,7 @@ const meanings: Readonly<Record<string, Meaning>> = {
   AccessDenied: "credentials",
   "Authorization_RequestDenied": "credentials",
   InvalidAuthenticationToken: "credentials",
-  ErrorSendAsDenied: "configuration",
+  ErrorSendAsDenied: "sender",
   ErrorMessageSubmissionBlocked: "configuration",
   ErrorInvalidUser: "configuration",
   ErrorNonExistentMailbox: "configuration",

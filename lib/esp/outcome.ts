@@ -21,8 +21,11 @@ export type RecipientOutcome =
   /** The request left and no answer came: it may or may not have been sent (ruling 3.12). */
   | { readonly kind: "unknown"; readonly fault: Fault };
 
-/** What a waiting recipient waits for: room, a repaired account, or something to be switched on again. */
-export type WaitCause = "throttled" | "credentials" | "configuration" | "unavailable";
+/**
+ * What a waiting recipient waits for: room, a repaired account, leave for this message's sender, or something to be
+ * switched on again. `sender` says nothing of other mail: an account serves whoever else may send by it.
+ */
+export type WaitCause = "throttled" | "credentials" | "configuration" | "sender" | "unavailable";
 
 /** How one call ended, for every recipient of its parcel and no other. A value, never thrown. */
 export interface CallReport {

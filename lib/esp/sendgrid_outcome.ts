@@ -47,7 +47,7 @@ export function outcomeOfSendgrid(result: HttpResult, hearing: Hearing): Recipie
     return waiting("throttled", result, heard, creditsMs);
   }
   if (/verified sender identity|sender identity|domain authentication/i.test(words)) {
-    return waiting("configuration", result, heard);
+    return waiting("sender", result, heard);
   }
   if (status === 400 && /authorization|api key/i.test(words)) return waiting("credentials", result, heard);
   const outcome = outcomeOfStatus(result, heard);

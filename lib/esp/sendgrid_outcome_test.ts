@@ -40,7 +40,7 @@ Deno.test("outcomeOfSendgrid() takes words before statuses where SendGrid means 
   assert.equal(kinds(says(401, "Permission denied, wrong credentials")), "credentials");
   assert.equal(
     kinds(says(403, "The from address does not match a verified Sender Identity")),
-    "configuration",
+    "sender",
   );
   assert.equal(kinds(says(400, "The provided authorization grant is invalid")), "credentials");
   assert.equal(kinds(says(400, "The subject is required")), "refused");

@@ -22,7 +22,6 @@ const accountFaults = [
   "SendingPausedException",
   "AccountSendingPausedException",
   "ConfigurationSetSendingPausedException",
-  "MailFromDomainNotVerifiedException",
   "NotFoundException",
   "ConfigurationSetDoesNotExistException",
   "OptInRequired",
@@ -70,11 +69,13 @@ function outcomeOfError(answer: HttpAnswer, hearing: Hearing): RecipientOutcome 
   if (answer.status < 400) return outcomeOfStatus(answer, hearing);
   if (throttles.includes(type)) return throttled(answer, hearing, words);
   if (accountFaults.includes(type)) return waiting("configuration", answer, hearing);
+  if (type === "MailFromDomainNotVerifiedException") return waiting("sender", answer, hearing);
   if (credentialFaults.includes(type)) return waiting("credentials", answer, hearing);
   if (troubles.includes(type)) return retried(answer, hearing);
   if (answer.status === 413) return refused(answer, hearing, "message_too_large");
   if (answer.status === 429) return throttled(answer, hearing, words);
   if (answer.status === 400) {
+    if (isUnverified(words)) return waiting("sender", answer, hearing);
     if (isAccountFault(words)) return waiting("configuration", answer, hearing);
     // SES names every refusal: what comes without a name is not from SES, and says nothing of the message.
     return type === "" ? retried(answer, hearing) : refused(answer, hearing);
@@ -88,9 +89,14 @@ function throttled(answer: HttpAnswer, hearing: Hearing, words: string): Recipie
   return waiting("throttled", answer, hearing, afterMs);
 }
 
-/** The account, its sender or its configuration is not in order: other mail fares no better. */
+/** Said of this message's sender, or of a recipient while the account is in the sandbox. */
+function isUnverified(words: string): boolean {
+  return /not (been )?verified/i.test(words);
+}
+
+/** The account or its configuration is not in order: other mail fares no better. */
 function isAccountFault(words: string): boolean {
-  return /not (been )?verified|not authorized|configuration set\b.*(not exist|not found|disabled)|\bpaused\b|suspended/i
+  return /not authorized|configuration set\b.*(not exist|not found|disabled)|\bpaused\b|suspended/i
     .test(words);
 }
 
@@ -119,7 +125,7 @@ export function isRecipientFault(result: HttpResult): boolean {
     return false;
   }
   const words = sesWords(result) ?? "";
-  return !isAccountFault(words) &&
+  return !isUnverified(words) && !isAccountFault(words) &&
     /\b(address(es)?|recipients?|domain|local (name|part)|destination)\b/i.test(words);
 }
 

@@ -94,8 +94,8 @@ function never(reply: Reply, stage: Stage): RecipientOutcome {
   if (isMissingCredentials(reply)) {
     return { kind: "wait", cause: "credentials", fault: replyFault("provider", reply) };
   }
-  if (isAccountFault(reply, stage)) {
-    return { kind: "wait", cause: "configuration", fault: replyFault("provider", reply) };
+  if (isSenderFault(reply, stage)) {
+    return { kind: "wait", cause: "sender", fault: replyFault("provider", reply) };
   }
   // A full mailbox is emptied some day, whatever class the server chose.
   if (reply.enhanced === "5.2.2") return { kind: "retry", fault: replyFault("message", reply) };
@@ -106,8 +106,8 @@ function isMissingCredentials(reply: Reply): boolean {
   return [530, 534, 535, 538].includes(reply.code) || reply.enhanced === "5.7.8";
 }
 
-/** The server turns the account or its sender away, not this message: other mail by it fares no better. */
-function isAccountFault(reply: Reply, stage: Stage): boolean {
+/** The server turns the message's sender away, not the message: with leave to send it is taken. */
+function isSenderFault(reply: Reply, stage: Stage): boolean {
   const { enhanced = "" } = reply;
   const text = reply.lines.join(" ");
   if (enhanced === "5.1.8" || enhanced === "5.7.60") return true;

@@ -94,6 +94,8 @@ function waitAfter(outcome: Extract<RecipientOutcome, { kind: "wait" }>, trial: 
   switch (outcome.cause) {
     case "throttled":
       return doubled(lastDelayFor(outcome.cause, trial), 5 * second);
+    case "sender":
+      return doubled(lastDelayFor(outcome.cause, trial), minute);
     case "unavailable":
       return doubled(lastDelayFor(outcome.cause, trial), 30 * second);
     case "credentials":

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { RecipientOutcome } from "../../lib/esp/outcome.ts";
+import type { RecipientOutcome, WaitCause } from "../../lib/esp/outcome.ts";
 import { judge, type Judgement, type Obstacle, postpone, type Trial } from "./judge.ts";
 
 const second = 1000;
@@ -17,7 +17,7 @@ function retry(afterMs?: number): RecipientOutcome {
   return { kind: "retry", fault, ...(afterMs !== undefined && { afterMs }) };
 }
 
-function wait(cause: "throttled" | "credentials" | "configuration" | "unavailable", afterMs?: number) {
+function wait(cause: WaitCause, afterMs?: number) {
   return { kind: "wait", cause, fault, ...(afterMs !== undefined && { afterMs }) } as const;
 }
 
@@ -76,6 +76,13 @@ Deno.test("judge() looks again at credentials and configuration in a minute, wit
   }
 });
 
+Deno.test("judge() looks again at a sender that may not send in a minute, doubling to 15 m, without an attempt", () => {
+  assert.deepEqual(judge(wait("sender"), first, terms, none), pending(minute, false));
+  const later = (lastDelayMs: number) => ({ ...first, lastDelayMs, lastCause: "sender" });
+  assert.deepEqual(judge(wait("sender"), later(minute), terms, none), pending(2 * minute, false));
+  assert.deepEqual(judge(wait("sender"), later(14 * minute), terms, none), pending(15 * minute, false));
+});
+
 Deno.test("judge() waits 30 s doubling to 15 m for what is unavailable, without an attempt", () => {
   assert.deepEqual(judge(wait("unavailable"), first, terms, none), pending(30 * second, false));
   const later = judge(
@@ -92,7 +99,7 @@ Deno.test("judge() waits 30 s doubling to 15 m for what is unavailable, without 
 });
 
 Deno.test("judge() ends every wait when the message has reached its greatest age", () => {
-  for (const cause of ["throttled", "credentials", "configuration", "unavailable"] as const) {
+  for (const cause of ["throttled", "credentials", "configuration", "sender", "unavailable"] as const) {
     const judged = judge(wait(cause, hour), { ...first, ageMs: 72 * hour }, terms, none);
     assert.deepEqual(judged, { status: "failed", code: "expired" });
   }

@@ -199,6 +199,28 @@ Deno.test("deliver() marks no relay that takes mail for anybody, whatever it say
   assert.deepEqual(await room.owner.query("select action from activity_logs", []), []);
 });
 
+Deno.test("deliver() lets a sender that a relay turns away wait alone: others' mail goes out by it", async () => {
+  await using sink = await SmtpSink.open({
+    script: ({ at, argument }) =>
+      at === "MAIL" && argument.includes("stranger@")
+        ? { reply: "550 5.7.60 May not send as this sender" }
+        : undefined,
+  });
+  await using room = await DeliveryRoom.open();
+  await room.relay(sink.port);
+  await using crew = room.crew();
+  const [turnedAway, other] = [await room.submit(), await room.submit()];
+  await room.owner.query("update messages set sender = 'stranger@example.com' where id = $1", [
+    turnedAway,
+  ]);
+  await room.deliver(turnedAway, crew);
+  await room.deliver(other, crew);
+  const [state] = await room.recipientsOf(turnedAway);
+  assert.deepEqual([state?.status, state?.attempts, state?.code], ["pending", 0, "smtp_550"]);
+  assert.equal(await room.statusOf(other), "delivered");
+  assert.deepEqual(await room.owner.query("select action from activity_logs", []), []);
+});
+
 Deno.test("deliver() calls a provider no more once five calls in a row have failed by its fault", async () => {
   await using sink = await SmtpSink.open({
     script: always("connect", { reply: "421 4.3.2 Closing", drop: true }),

@@ -185,7 +185,7 @@ const faults: readonly (readonly [keyof typeof steps, HttpFault, string, ("sent"
   ["piece", { header: "reset" }, "retry provider connection_lost"],
   ["lastPiece", { reply: { status: 200, body: {} } }, "retry provider answer_unexpected"],
   ["lastPiece", { read: "close", served: true }, "retry provider connection_lost"],
-  ["send", graphError(403, "ErrorSendAsDenied"), "wait configuration provider http_403"],
+  ["send", graphError(403, "ErrorSendAsDenied"), "wait sender provider http_403"],
   ["send", graphError(400, "ErrorInvalidRecipients"), "refused message http_400"],
   ["send", graphError(429, "MailboxConcurrency"), "wait throttled provider http_429"],
   ["send", graphError(503, "ServiceUnavailable"), "retry provider http_503"],

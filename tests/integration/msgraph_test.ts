@@ -102,10 +102,10 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
   [graphError(400, "ErrorMessageSizeExceeded"), "refused message message_too_large"],
   [graphError(413, "RequestEntityTooLarge"), "refused message message_too_large"],
   [{ reply: { status: 413, body: "<html>" } }, "refused message message_too_large"],
-  [graphError(400, "BadRequest", {}, { code: "ErrorSendAsDenied" }), "wait configuration provider http_400"],
+  [graphError(400, "BadRequest", {}, { code: "ErrorSendAsDenied" }), "wait sender provider http_400"],
   [graphError(403, "ErrorAccessDenied"), "wait credentials provider http_403"],
   [graphError(403, "Authorization_RequestDenied"), "wait credentials provider http_403"],
-  [graphError(403, "ErrorSendAsDenied"), "wait configuration provider http_403"],
+  [graphError(403, "ErrorSendAsDenied"), "wait sender provider http_403"],
   [graphError(403, "ErrorMessageSubmissionBlocked"), "wait configuration provider http_403"],
   [graphError(403, "ErrorExceededMessageLimit"), "wait throttled provider http_403", "not sent", 3600],
   [

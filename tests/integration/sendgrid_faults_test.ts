@@ -48,7 +48,7 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
       "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved.",
       "from",
     ),
-    "wait configuration provider http_403",
+    "wait sender provider http_403",
   ],
   [says(403, "access forbidden"), "wait credentials provider http_403"],
   [says(404, "not found"), "wait configuration provider http_404"],

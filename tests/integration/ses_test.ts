@@ -40,7 +40,12 @@ remoteEspContract("ses", async () => {
 Deno.test("ses: gives awkward messages on byte for byte, to the envelope alone, and refuses what SES cannot take", async () => {
   await using fake = await FakeSes.open();
   await using esp = openEsp(ses, settingsOf(fake));
-  const impossible = ["a header without a body", "a header that never ends"];
+  const impossible = [
+    "a header without a body",
+    "a header that never ends",
+    "two From and three Subject fields",
+    "two Content-Types",
+  ];
   for (const { what, to, bytes } of awkwardMails()) {
     const before = fake.mails.length;
     const report = await esp.deliver(parcelOf(to, memoryBody(bytes)), signal);
@@ -158,10 +163,10 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
   [says(400, "MessageRejected", "Transaction blocked: content refused"), "refused message http_400"],
   [
     says(400, "MessageRejected", "Email address is not verified. The following identities failed the check"),
-    "wait configuration provider http_400",
+    "wait sender provider http_400",
   ],
   [says(400, "MessageRejected", "Sending paused for this account."), "wait configuration provider http_400"],
-  [says(400, "MailFromDomainNotVerifiedException", "MX not found"), "wait configuration provider http_400"],
+  [says(400, "MailFromDomainNotVerifiedException", "MX not found"), "wait sender provider http_400"],
   [says(400, "AccountSuspendedException", "suspended"), "wait configuration provider http_400"],
   [says(400, "SendingPausedException", "paused"), "wait configuration provider http_400"],
   [says(400, "LimitExceededException", "too many"), "wait throttled provider http_400"],
