@@ -101,6 +101,7 @@ export const requestRefusals = {
   too_many_conflicts: "limited",
   too_many_tests: "limited",
   subscription_unconfirmed: "unavailable",
+  certificate_unavailable: "unavailable",
   secrets_unreadable: "conflict",
 } as const satisfies Record<string, RefusalClass>;
 

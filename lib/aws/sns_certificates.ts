@@ -1,4 +1,5 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
+import { Refusal } from "../refusal.ts";
 
 /** What fetching certificates takes. */
 export interface SnsCertificatesOptions {
@@ -11,20 +12,24 @@ const failureKeptMs = 60_000;
 const timeoutMs = 5000;
 const longest = 64 * 1024;
 const mostKept = 50;
+const mostFetches = 4;
 
 /** The certificates by which SNS signs, each fetched once a day; the URL must have been found to be SNS's own. */
 export class SnsCertificates {
   readonly #options: SnsCertificatesOptions;
-  readonly #kept = new Map<
-    string,
-    { readonly until: number; readonly found: Promise<X509Certificate | undefined> }
-  >();
+  readonly #kept = new Map<string, { readonly until: number; readonly certificate: X509Certificate }>();
+  // Apart, so that whoever names certificates that are none drives out no good one.
+  readonly #failed = new Map<string, number>();
+  readonly #fetching = new Map<string, Promise<X509Certificate | undefined>>();
 
   constructor(options: SnsCertificatesOptions) {
     this.#options = options;
   }
 
-  /** The key of a certificate that is in force; undefined when there is none or it cannot be had now. */
+  /**
+   * The key of a certificate that is in force; undefined when there is none. Throws
+   * Refusal("certificate_unavailable") while it cannot be fetched: SNS comes again for that alone.
+   */
   async key(url: URL): Promise<KeyObject | undefined> {
     const certificate = await this.#find(url.href);
     const now = this.#options.now().getTime();
@@ -36,34 +41,54 @@ export class SnsCertificates {
   async #find(href: string): Promise<X509Certificate | undefined> {
     const now = this.#options.now().getTime();
     const known = this.#kept.get(href);
-    if (known !== undefined && known.until > now) return await known.found;
-    const found = this.#fetch(href);
-    this.#keep(href, now + keptMs, found);
-    const certificate = await found;
-    if (certificate === undefined) this.#keep(href, now + failureKeptMs, found);
+    if (known !== undefined && known.until > now) return known.certificate;
+    if ((this.#failed.get(href) ?? 0) > now) return undefined;
+    const running = this.#fetching.get(href);
+    if (running !== undefined) return await running;
+    if (this.#fetching.size >= mostFetches) throw unavailable();
+    const fetching = this.#fetch(href).finally(() => this.#fetching.delete(href));
+    this.#fetching.set(href, fetching);
+    const certificate = await fetching;
+    if (certificate === undefined) keep(this.#failed, href, now + failureKeptMs);
+    else keep(this.#kept, href, { until: now + keptMs, certificate });
     return certificate;
   }
 
-  #keep(href: string, until: number, found: Promise<X509Certificate | undefined>): void {
-    this.#kept.delete(href);
-    this.#kept.set(href, { until, found });
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > mostKept && oldest !== undefined) this.#kept.delete(oldest);
-  }
-
   async #fetch(href: string): Promise<X509Certificate | undefined> {
+    let response: Response;
+    let text: string | undefined;
     try {
-      const response = await this.#options.fetch(href, {
+      response = await this.#options.fetch(href, {
         redirect: "error",
         signal: AbortSignal.timeout(timeoutMs),
       });
-      const text = response.ok ? await textOf(response) : undefined;
+      text = response.ok ? await textOf(response) : undefined;
       if (!response.ok) await response.body?.cancel();
-      return text === undefined ? undefined : new X509Certificate(text);
-    } catch {
-      return undefined; // not had now: whoever asks for it is told that nothing is proven
+    } catch (cause) {
+      throw unavailable(cause);
     }
+    if (response.status >= 500 || response.status === 429) throw unavailable();
+    return text === undefined ? undefined : certificateOf(text);
   }
+}
+
+function unavailable(cause?: unknown): Refusal {
+  return new Refusal("certificate_unavailable", "the certificate of SNS cannot be fetched now", { cause });
+}
+
+function certificateOf(text: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(text);
+  } catch {
+    return undefined; // whatever was answered, it is no certificate
+  }
+}
+
+function keep<Value>(kept: Map<string, Value>, href: string, value: Value): void {
+  kept.delete(href);
+  kept.set(href, value);
+  const [oldest] = kept.keys();
+  if (kept.size > mostKept && oldest !== undefined) kept.delete(oldest);
 }
 
 /** At most so many bytes, for nobody knows what answers. */

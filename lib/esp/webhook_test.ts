@@ -6,7 +6,10 @@ import { sendgridWebhook } from "./sendgrid_webhook.ts";
 import { sesWebhook } from "./ses_webhook.ts";
 import { isRecent, momentOf } from "./webhook.ts";
 
-const bytesOf = (text: string) => new TextEncoder().encode(text);
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
+
 const ids = {
   "message-id": "01900000-0000-7000-8000-000000000001",
   "call-id": "01900000-0000-7000-8000-000000000002",

@@ -286,6 +286,11 @@ Deno.test("a test proves the credentials, tells domains and sends a message from
     "test_message": null,
   });
   assert.equal(service.mails.length, 0);
+  assert.equal(
+    (await api.ask("POST", `${providers}/${id}/test`, { token })).body.works,
+    true,
+    "without a body",
+  );
   const mail = { from: "a@alpha.example", to: "b@there.example" };
   const sent = (await check({ "test_message": mail })).body;
   assert.deepEqual([sent.works, sent.test_message.accepted], [true, true]);
