@@ -73,7 +73,94 @@ export function awkwardMails(): readonly AwkwardMail[] {
       `${head}MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!=\r\n=A\r\n`,
     ),
     mail("a report", report()),
+    mail(
+      "two From and three Subject fields",
+      `From: a@example.com\r\nSubject: one\r\nSubject: two\r\n${head}\r\nHi\r\n`,
+    ),
+    mail("NULs in its header", `${head}X-Nul: a\0b\r\n\r\nHi\0there\r\n`),
+    mail(
+      "bytes that are no UTF-8",
+      `${head}X-Odd: \xc3(\xff\xed\xa0\x80\r\n\r\n\xff\xfe\xc0\x80\r\n`,
+      "latin1",
+    ),
+    mail("a field name that is not ASCII", `${head}X-Gr\u00f6\u00dfe: v\r\n: no name\r\n\r\nHi\r\n`),
+    mail(
+      "encoded words that are broken",
+      `${head}X-Word: =?utf-8?B?w6?= =?no-such?Q?=ZZ?= =?utf-8?X?a?=\r\n\r\nHi\r\n`,
+    ),
+    mail("Japanese in seven bits", inCharset("iso-2022-jp", "\x1b$B$3$s$K$A$O\x1b(B")),
+    mail("Chinese in two bytes", inCharset("gb2312", "\xc4\xe3\xba\xc3")),
+    mail("a charset that nobody knows", inCharset("x-no-such-charset", "\xe4\xf6\xfc")),
+    mail("UTF-16 as text", inCharset("utf-16le", "H\0i\0")),
+    mail("a Content-Type of nonsense", `${head}MIME-Version: 1.0\r\nContent-Type: ;;=;"\r\n\r\nHi\r\n`),
+    mail("two Content-Types", `${head}Content-Type: text/html\r\nContent-Type: text/plain\r\n\r\n<b>Hi\r\n`),
+    mail(
+      "an encoding that nobody knows",
+      `${head}Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 a\r\n`,
+    ),
+    mail(
+      "broken quoted-printable",
+      `${head}Content-Transfer-Encoding: quoted-printable\r\n\r\n=ZZ=4=\r\n=E4=\r\n`,
+    ),
+    mail("inline images that share an id", related()),
+    mail("attachments without a name and without content", unnamed()),
+    mail("a file name that leads elsewhere", fileNamed('../../../etc/passwd\\\\nul:\\"quoted\\"')),
+    mail("a file name of a thousand characters", fileNamed("n".repeat(1000))),
+    mail("a boundary that begins like another", boundariesAlike()),
+    mail("a digest of forwarded messages", digest()),
+    mail("something encrypted", encrypted()),
+    mail("a long thread and lists", threaded()),
+    mail(
+      "a part that ends with the message",
+      `${head}${multipart("mixed", [text]).replace(/--edge--[^]*/, "--edge")}`,
+    ),
   ];
+}
+
+function inCharset(charset: string, raw: string): string {
+  return `${head}MIME-Version: 1.0\r\nContent-Type: text/plain; charset=${charset}\r\n` +
+    `Content-Transfer-Encoding: base64\r\n\r\n${Buffer.from(raw, "latin1").toString("base64")}\r\n`;
+}
+
+function related(): string {
+  const image = "Content-Type: image/png\r\nContent-ID: <same@x>\r\nContent-Disposition: inline\r\n\r\n";
+  return head +
+    multipart("related", ['Content-Type: text/html\r\n\r\n<img src="cid:same@x">', `${image}1`, `${image}2`]);
+}
+
+function unnamed(): string {
+  return head + multipart("mixed", [
+    text,
+    "Content-Disposition: attachment\r\n\r\nwithout a name",
+    "Content-Type: application/pdf; name=empty.pdf\r\nContent-Disposition: attachment\r\n\r\n",
+    "\r\n",
+  ]);
+}
+
+function fileNamed(name: string): string {
+  const disposition = `Content-Disposition: attachment; filename="${name}"`;
+  return head + multipart("mixed", [text, `Content-Type: application/x-odd\r\n${disposition}\r\n\r\nfile`]);
+}
+
+function boundariesAlike(): string {
+  return head + multipart("mixed", [multipart("alternative", [text, text], "edge-inner"), text]);
+}
+
+function digest(): string {
+  return head + multipart("digest", ["\r\nSubject: one\r\n\r\n1", "\r\nSubject: two\r\n\r\n2", "\r\n"]);
+}
+
+function encrypted(): string {
+  return `${head}MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n` +
+    "Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=smime.p7m\r\n\r\nMIAGCSqGSIb3\r\n";
+}
+
+function threaded(): string {
+  const ids = Array.from({ length: 200 }, (_, index) => `<${index}@thread.example.com>`);
+  return `${head}In-Reply-To: ${ids[0]}\r\nReferences: ${ids.join("\r\n ")}\r\n` +
+    "List-Id: <l.example.com>\r\nList-Unsubscribe: <https://example.com/u>, <mailto:u@example.com>\r\n" +
+    "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nReply-To: r@example.com, List: s@example.com;\r\n" +
+    "Auto-Submitted: auto-generated\r\nResent-To: stranger@example.org\r\nErrors-To: e@example.com\r\n\r\nHi\r\n";
 }
 
 function mail(what: string, text: string, encoding: BufferEncoding = "utf8"): AwkwardMail {

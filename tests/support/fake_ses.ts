@@ -221,13 +221,31 @@ function rawMessage(data: unknown): Buffer {
   return bytes;
 }
 
+/** Some of the fields that SES takes one of at most. */
+const onlyOnce = [
+  "from",
+  "sender",
+  "reply-to",
+  "subject",
+  "date",
+  "message-id",
+  "in-reply-to",
+  "references",
+  "dkim-signature",
+  "mime-version",
+  "content-type",
+  "content-transfer-encoding",
+  "list-id",
+  "list-unsubscribe",
+];
+
 function checkMime(raw: Buffer, hasSender: boolean): void {
   const end = raw.indexOf("\r\n\r\n");
   if (end < 0 && !raw.subarray(0, 2).equals(Buffer.from("\r\n"))) bad("Missing blank line");
   const names = raw.subarray(0, Math.max(0, end)).toString("latin1").split(/\r\n(?![ \t])/)
     .map((field) => /^([^:\s]+)[ \t]*:/.exec(field)?.[1]?.toLowerCase());
   if (!hasSender && !names.includes("from")) bad("Missing required header 'From'.");
-  for (const once of ["from", "subject", "date", "message-id", "dkim-signature", "mime-version"]) {
+  for (const once of onlyOnce) {
     if (names.filter((name) => name === once).length > 1) bad(`Duplicate header '${once}'.`);
   }
 }
