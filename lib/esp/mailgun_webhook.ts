@@ -11,11 +11,14 @@ export const mailgunWebhookSettings = z.strictObject({
 /** Posts that fail are repeated for eight hours. */
 const longestMs = 12 * 3_600_000;
 
+const hexDigest = z.string().regex(/^[0-9a-f]{64}$/);
 const post = z.object({
   signature: z.object({
     timestamp: z.union([z.string(), z.number().int()]).transform(String).pipe(z.string().regex(/^\d{1,12}$/)),
     token: z.string().regex(/^[\x21-\x7e]{50}$/),
-    signature: z.string().regex(/^[0-9a-f]{64}$/),
+    signature: hexDigest,
+    // Of the account that this one belongs to, when it belongs to one.
+    "parent-signature": hexDigest.optional(),
   }),
   "event-data": z.object({
     id: z.string().min(1).max(200),
@@ -51,11 +54,12 @@ export const mailgunWebhook: EspWebhook = {
     const { webhook } = settings as { webhook?: z.output<typeof mailgunWebhookSettings> };
     const found = post.safeParse(jsonOf(request));
     if (webhook === undefined || !found.success) return Promise.resolve(false);
-    const { timestamp, token, signature } = found.data.signature;
+    const { timestamp, token, signature, "parent-signature": parents = signature } = found.data.signature;
     const moment = momentOf(timestamp);
     if (moment === undefined || !isRecent(moment, io.now(), longestMs)) return Promise.resolve(false);
     const expected = createHmac("sha256", webhook.signing_key).update(timestamp + token).digest();
-    return Promise.resolve(timingSafeEqual(expected, Uint8Array.fromHex(signature)));
+    const isSame = (given: string) => timingSafeEqual(expected, Uint8Array.fromHex(given));
+    return Promise.resolve(isSame(signature) || isSame(parents));
   },
 };
 

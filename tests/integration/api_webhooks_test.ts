@@ -222,6 +222,12 @@ Deno.test("a signature of Mailgun holds for the first event that it came with, a
     message: "delivered",
     failure: null,
   });
+  const child = JSON.parse(mailgunPost({ event: "opened", ...ids }, { key: "a child account's" }));
+  const { timestamp, token: own } = child.signature;
+  child.signature["parent-signature"] = createHmac("sha256", signingKey).update(timestamp + own).digest(
+    "hex",
+  );
+  assert.equal((await post(api, alpha.webhookPath, JSON.stringify(child))).status, 200);
   const byTheirs = mailgunPost({
     event: "failed",
     severity: "permanent",
