@@ -52,6 +52,7 @@ export const submissionRefusals = {
   headers_invalid: "invalid",
   bare_line_ending: "invalid",
   mail_loop: "invalid",
+  records_too_small: "invalid",
   not_found: "not_found",
   conflict: "conflict",
   // limits

@@ -32,6 +32,12 @@ export function isOutage(error: unknown): boolean {
   return /^(08|53|57P|58|XX)/.test(state);
 }
 
+/** Whether a statement took longer than it may, or waited longer for a lock: no item of a batch is to blame for that. */
+export function isTimeout(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === "57014" || state === "55P03";
+}
+
 /** Whether a statement or transaction may be tried again as it is: serialization, deadlock, lock time-out. */
 export function isRetryable(error: unknown): boolean {
   const state = sqlState(error);

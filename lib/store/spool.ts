@@ -81,10 +81,11 @@ class Buffers {
 
   /** Of another size it is not kept. */
   give(buffer: Uint8Array<ArrayBuffer>): void {
-    if (buffer.length === this.size && this.#free.length < mostFree) this.#free.push(buffer);
+    if (buffer.length === this.size && this.#free.length * this.size < mostFree) this.#free.push(buffer);
   }
 }
-const mostFree = 40;
+/** Bytes kept; they are in no other budget. */
+const mostFree = 10 << 20;
 
 /** Fills one buffer; beyond the memory limit it fills a second one while the first is written out. */
 class Writer implements BodyWriter {

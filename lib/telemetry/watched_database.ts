@@ -16,6 +16,8 @@ export interface DatabaseWatch {
   readonly role: string;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Longest time one statement may take; as `openDatabase` has it when not given. */
+  readonly statementTimeoutMs?: number;
 }
 
 /** Opens a service's pool in its role; statements, faults and connections show in the service's metrics. */
@@ -27,6 +29,7 @@ export function openWatchedDatabase(settings: DatabaseSettings, watch: DatabaseW
     poolMax: settings.poolMax,
     connectTimeoutMs: settings.connectTimeout,
     applicationName: service,
+    ...(watch.statementTimeoutMs !== undefined && { statementTimeoutMs: watch.statementTimeoutMs }),
     onIdleError: (error) => log.warn("database connection lost", { error }),
     onStatement: (query, seconds, failed) => {
       metrics.queryDuration.observe({ query }, seconds);

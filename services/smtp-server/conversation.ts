@@ -23,6 +23,8 @@ export interface ConnectionLimits {
   /** DATA may take this long plus the time its bytes take at `minBytesPerSecond`. */
   readonly dataMs: number;
   readonly minBytesPerSecond: number;
+  /** Bytes of TLS's own for one message, above which they may not be the most of it. */
+  readonly maxFraming: number;
   /** Commands without a message in between. */
   readonly maxCommands: number;
   /** Replies of 5yz without a message in between. */
@@ -204,7 +206,7 @@ export class Conversation {
       this.#activeAt = this.#dataBeganAt = performance.now();
       this.#dataBytesSeen = 0;
       this.say("send_data");
-      this.#wire.input.startData(draft.phase);
+      this.#wire.input.startData(draft.phase, this.#parts.limits.maxFraming);
     }, done);
   }
 

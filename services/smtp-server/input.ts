@@ -23,8 +23,6 @@ const LF = 10;
 const CR = 13;
 /** An AUTH response may have 12,288 octets (RFC 4954 section 4), its command comes on top. */
 const longestLine = 12_600;
-/** Bytes of TLS's own for one message before anybody asks what they carry. */
-const mostFraming = 4 << 20;
 /** Commands worked off before other connections get their turn. */
 const commandsAtOnce = 50;
 /** What may wait unread while a command or a disk is waited for: so we see a client leave that waits as it should. */
@@ -56,6 +54,7 @@ export class Input extends EventEmitter {
   #commands = 0;
   /** What had come over the wire when the message began. */
   #wireBefore = 0;
+  #maxFraming = 0;
 
   constructor(host: InputHost, tap: Pick<Tap, "open" | "close" | "bytesRead">) {
     super();
@@ -83,8 +82,9 @@ export class Input extends EventEmitter {
     return this.#isBusy;
   }
 
-  /** From here on the bytes are a message's. */
-  startData(phase: DataPhase): void {
+  /** From here on the bytes are a message's; of TLS's own it may have so many, or else must be mostly content. */
+  startData(phase: DataPhase, maxFraming: number): void {
+    this.#maxFraming = maxFraming;
     this.#phase = phase;
     this.#pace = new Pace();
     this.#heldMs = 0;
@@ -152,7 +152,7 @@ export class Input extends EventEmitter {
     this.#at = next < 0 ? this.#chunk.length : next;
     if (next < 0 && this.#isAllFraming(phase.wireBytes)) {
       phase.giveUp(
-        new Refusal("session_expired", "Message comes in TLS records of a few bytes: send larger ones"),
+        new Refusal("records_too_small", "Message comes in TLS records of a few bytes: send larger ones"),
       );
     }
     if (next >= 0 || phase.isHopeless) {
@@ -169,7 +169,7 @@ export class Input extends EventEmitter {
   /** Each TLS record costs as much as a thousand bytes of it: nobody sends megabytes of them in good faith. */
   #isAllFraming(content: number): boolean {
     const framing = this.#tap.bytesRead() - this.#wireBefore - content;
-    return framing > mostFraming && framing > 4 * content;
+    return framing > this.#maxFraming && framing > 4 * content;
   }
 
   /** Reads nothing more for now: what comes gathers in the kernel, and other connections have their turn. */

@@ -57,6 +57,7 @@ class Stand {
           },
         }),
       }),
+      4 << 20,
     );
     this.input.write(Buffer.from(header));
   }

@@ -46,7 +46,14 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
   const { log, metrics } = around;
   const { smtp, storage } = config;
   const database = opened.use(
-    openWatchedDatabase(config.database, { service: "smtp-server", role: "smtp_proxy_intake", log, metrics }),
+    openWatchedDatabase(config.database, {
+      service: "smtp-server",
+      role: "smtp_proxy_intake",
+      log,
+      metrics,
+      // Clients wait for each: before they give up they are to be told to come again.
+      statementTimeoutMs: 10_000,
+    }),
   );
   const development = config.environment === "development";
   if (!await awaitSchema(database, { development, log, signal: around.signal })) return undefined;

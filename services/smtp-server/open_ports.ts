@@ -99,6 +99,7 @@ function limitsOf({ smtp }: Config) {
     handshakeMs: smtp.readTimeout,
     dataMs: smtp.dataTimeout,
     minBytesPerSecond: 1_000,
+    maxFraming: 4 << 20,
     maxCommands: smtp.maxCommands,
     maxErrors: smtp.maxErrors,
     maxLoginFailures: 3,

@@ -8,7 +8,7 @@ import {
   type RingAttempt,
 } from "../../lib/messages/messages_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import { CommitInDoubt, isOutage } from "../../lib/postgres/faults.ts";
+import { CommitInDoubt, isOutage, isTimeout } from "../../lib/postgres/faults.ts";
 import type { RowBells } from "../../lib/queue/queue.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -45,7 +45,7 @@ export function recordMessage(options: RecordOptions): RecordMessage {
   const insert = coalesce<NewMessage, Verdict>((items) => insertOrAsk(items, options), {
     bytesOf: (item) => 1_000 + 200 * item.submission.recipients.length + 2 * (item.inlineBody?.length ?? 0),
     laneOf: (item) => item.submission.group,
-    isOutage,
+    isOutage: (error) => isOutage(error) || isTimeout(error),
     // A transaction costs as much as ten rows of it.
     gapMs: 2,
     ...(options.onBatch && { onBatch: options.onBatch }),

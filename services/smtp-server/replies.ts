@@ -26,6 +26,7 @@ export const refusalReplies = {
   headers_invalid: { code: 550, enhanced: "5.6.0" },
   bare_line_ending: { code: 550, enhanced: "5.6.11" },
   mail_loop: { code: 554, enhanced: "5.4.6" },
+  records_too_small: { code: 554, enhanced: "5.5.0" },
   not_found: { code: 550, enhanced: "5.0.0" },
   conflict: { code: 550, enhanced: "5.6.0" },
   quota_reached: { code: 452, enhanced: "4.7.1" },

@@ -202,6 +202,21 @@ const scenes: readonly Scene[] = [
     row: "mail_loop",
     play: (stage) => give(stage, `${"Received: x\r\n".repeat(31)}From: a@example.com\r\n\r\n.`),
   },
+  {
+    row: "records_too_small",
+    options: {
+      tls: "starttls",
+      certificate: await selfSignedCertificate(["localhost"]),
+      limits: { maxFraming: 2_000 },
+    },
+    play: async (stage) => {
+      await using wire = await toData(stage);
+      await wire.ask("DATA");
+      // Each is a TLS record of its own.
+      for (let sent = 0; sent < 200; sent++) await wire.send("x");
+      return await wire.reply();
+    },
+  },
   whenAccepting("not_found"),
   whenAccepting("conflict"),
   whenAccepting("quota_reached"),

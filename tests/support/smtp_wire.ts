@@ -185,6 +185,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       handshakeMs: 10_000,
       dataMs: 60_000,
       minBytesPerSecond: 1024,
+      maxFraming: 4 << 20,
       maxCommands: 1000,
       maxErrors: 20,
       maxLoginFailures: 3,
