@@ -206,7 +206,7 @@ const scenes: readonly Scene[] = [
     row: "records_too_small",
     options: {
       tls: "starttls",
-      certificate: await selfSignedCertificate(["localhost"]),
+      certificate,
       limits: { maxFraming: 2_000 },
     },
     play: async (stage) => {
