@@ -1,3 +1,5 @@
+import { storable } from "../storable.ts";
+
 /**
  * What an email service reports of a message: `dropped` and `suppressed` were never sent on, `bounced` came back,
  * `deferred` is tried again by the service. The last five are about what a recipient did.
@@ -41,11 +43,6 @@ export function eventData(fields: Readonly<Record<string, unknown>>): EspEvent["
     else if (typeof value === "number" && Number.isFinite(value)) data[name] = value;
   }
   return data;
-}
-
-/** A text that a database takes: no NUL, no half of a character, cut at a length. */
-export function storable(text: string, longest: number): string {
-  return text.slice(0, longest).toWellFormed().replaceAll("\0", "\ufffd");
 }
 
 /** The ids of a call that we gave to a service, when both are UUIDs; nothing otherwise. */

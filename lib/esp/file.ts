@@ -7,6 +7,7 @@ import { openOutgoing } from "../mime/outgoing.ts";
 import { accountSecrets, accountSettings, httpEndpoint } from "./account_settings.ts";
 import type { AccountCheck, Esp, EspIo, EspKind, Parcel } from "./esp.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
+import { storable } from "../storable.ts";
 
 const settings = z.strictObject({
   ...accountSettings,
@@ -120,5 +121,5 @@ async function write(folder: string, path: string, bytes: Uint8Array): Promise<v
 }
 
 function limited(error: unknown): string {
-  return String(error).slice(0, 500);
+  return storable(String(error), 500);
 }

@@ -1,5 +1,6 @@
 import type { HttpAnswer, HttpFailure } from "./http.ts";
 import type { EspAnswer, Fault, RecipientOutcome, WaitCause } from "./outcome.ts";
+import { storable } from "../storable.ts";
 
 /** Longest text of a service that is kept, in characters. */
 export const excerptLimit = 500;
@@ -97,7 +98,7 @@ export function answerOf(answer: HttpAnswer, secrets: Secrets, espCode?: string)
   return {
     code: answer.status,
     excerpt: excerptOf(answer.text, secrets),
-    ...(espCode === undefined ? {} : { espCode: excerptOf(espCode, secrets).slice(0, 100) }),
+    ...(espCode === undefined ? {} : { espCode: storable(excerptOf(espCode, secrets), 100) }),
     ...(requestId === undefined ? {} : { requestId: excerptOf(requestId, secrets) }),
   };
 }
@@ -114,7 +115,7 @@ const requestIdFields = [
 export function requestIdOf(headers: Headers): string | undefined {
   for (const name of requestIdFields) {
     const value = headers.get(name)?.trim();
-    if (value) return value.slice(0, 200);
+    if (value) return storable(value, 200);
   }
   return undefined;
 }
@@ -124,7 +125,8 @@ export function excerptOf(text: string, secrets: Secrets): string {
   let shown = text;
   for (const secret of secrets.flatMap(spellings)) shown = shown.replaceAll(secret, "[secret]");
   const line = shown.slice(0, 8 * excerptLimit).replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ").trim();
-  return line.length > excerptLimit ? `${line.slice(0, excerptLimit - 1).trimEnd()}…`.toWellFormed() : line;
+  if (line.length <= excerptLimit) return storable(line, excerptLimit);
+  return `${storable(line, excerptLimit - 1).trimEnd()}…`;
 }
 
 /** The ways a secret may come back in a text, longest first. */

@@ -1,7 +1,8 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { type EspEvent, type EspEventKind, eventData, ownIds, storable } from "./event.ts";
+import { type EspEvent, type EspEventKind, eventData, ownIds } from "./event.ts";
 import { type EspWebhook, isRecent, jsonOf, momentOf } from "./webhook.ts";
+import { storable } from "../storable.ts";
 
 /** What Mailgun's reports are checked with. */
 export const mailgunWebhookSettings = z.strictObject({

@@ -18,6 +18,7 @@ import type { Personalization } from "./sendgrid_recipients.ts";
 import { sendgridWebhook, sendgridWebhookSettings } from "./sendgrid_webhook.ts";
 import { readWhole } from "../store/whole_body.ts";
 import { callService, outcomeOfUnreadable, reportOf } from "./whole_parcel.ts";
+import { storable } from "../storable.ts";
 
 const settings = z.strictObject({
   ...accountSettings,
@@ -166,7 +167,7 @@ class Sendgrid implements Esp {
   #answerOf(result: HttpAnswer, leftOut: number): EspAnswer {
     const answer = answerOf(result, [this.#settings.api_key], errorsOf(result)[0]?.field);
     if (leftOut === 0) return answer;
-    return { ...answer, excerpt: `Empty attachments left out: ${leftOut}. ${answer.excerpt}`.slice(0, 500) };
+    return { ...answer, excerpt: storable(`Empty attachments left out: ${leftOut}. ${answer.excerpt}`, 500) };
   }
 }
 

@@ -1,8 +1,9 @@
 import { Buffer } from "node:buffer";
 import { createPublicKey, createVerify, type KeyObject } from "node:crypto";
 import { z } from "zod";
-import { type EspEvent, type EspEventKind, eventData, ownIds, storable } from "./event.ts";
+import { type EspEvent, type EspEventKind, eventData, ownIds } from "./event.ts";
 import { type EspWebhook, isRecent, jsonOf, momentOf, mostEvents, type WebhookRequest } from "./webhook.ts";
+import { storable } from "../storable.ts";
 
 /** What SendGrid's reports are checked with. */
 export const sendgridWebhookSettings = z.strictObject({

@@ -20,6 +20,7 @@ import { isRecipientFault, outcomeOfSes, remedyOf, sesErrorType, sesMessageId } 
 import { type HashedBody, sendEmailBody } from "./ses_request.ts";
 import { sesWebhook } from "./ses_webhook.ts";
 import { callService, outcomeOfUnreadable, reportOf } from "./whole_parcel.ts";
+import { storable } from "../storable.ts";
 
 const key = z.string().regex(/^[\x21-\x7e]{1,4096}$/);
 const settings = z.strictObject({
@@ -231,7 +232,7 @@ interface SesCall {
 
 /** Who is asked for credentials and is down will be up again; all else is for somebody to repair. */
 function outcomeWithoutCredentials({ code, message }: CredentialsFailure): RecipientOutcome {
-  const fault: Fault = { blame: "provider", code, detail: message.slice(0, 500) };
+  const fault: Fault = { blame: "provider", code, detail: storable(message, 500) };
   const cause = code === "credentials_unavailable" ? "unavailable" : "credentials";
   return { kind: "wait", cause, fault };
 }

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { type EspEvent, type EspEventKind, eventData, ownIds, storable } from "./event.ts";
+import { type EspEvent, type EspEventKind, eventData, ownIds } from "./event.ts";
 import { confirmUrlOf, isSignedBySns, readSns } from "./sns_message.ts";
 import { type EspWebhook, mostEvents } from "./webhook.ts";
+import { storable } from "../storable.ts";
 
 const address = z.string().max(320);
 const named = z.array(z.object({ emailAddress: address, diagnosticCode: z.string().optional() })).max(

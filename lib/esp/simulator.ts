@@ -121,7 +121,7 @@ async function readThrough({ body }: Parcel, signal: AbortSignal): Promise<Recip
     return undefined;
   } catch (error) {
     const code = signal.aborted ? "aborted" : "body_unreadable";
-    return waiting("unavailable", fault("message", code, String(error).slice(0, 500)));
+    return waiting("unavailable", fault("message", code, String(error)));
   }
 }
 

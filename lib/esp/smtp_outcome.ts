@@ -3,6 +3,7 @@ import { replyClass, replyText } from "../smtp/reply.ts";
 import type { Reply } from "../smtp/reply.ts";
 import type { TransactionResult } from "../smtp/transaction.ts";
 import type { EspAnswer, Fault, RecipientOutcome } from "./outcome.ts";
+import { storable } from "../storable.ts";
 
 type Stage = "auth" | "mail" | "rcpt" | "data" | "answer";
 
@@ -147,7 +148,7 @@ function replyFault(blame: Fault["blame"], reply: Reply): Fault {
 
 /** A fault whose detail is bounded. */
 export function fault(blame: Fault["blame"], code: string, detail: string): Fault {
-  return { blame, code, detail: detail.slice(0, 500) };
+  return { blame, code, detail: storable(detail, 500) };
 }
 
 /** The most telling answer of a transaction, for the delivery log. */
@@ -165,5 +166,5 @@ export function providerMessageId(answer: Reply): string | undefined {
   const text = answer.lines.join(" ").replace(/\p{Cc}+/gu, " ").trim();
   const named = /\bqueued as:? <?([^\s>]+)/i.exec(text) ?? /^ok:? ([\w.@+-]{12,})$/i.exec(text);
   const id = named?.[1] ?? text;
-  return id === "" ? undefined : id.slice(0, 255);
+  return id === "" ? undefined : storable(id, 255);
 }

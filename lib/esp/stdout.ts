@@ -4,6 +4,7 @@ import type { Body } from "../store/body.ts";
 import { accountSecrets, accountSettings, httpEndpoint } from "./account_settings.ts";
 import type { AccountCheck, Esp, EspIo, EspKind, Parcel } from "./esp.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
+import { storable } from "../storable.ts";
 
 const settings = z.strictObject({
   ...accountSettings,
@@ -98,5 +99,5 @@ function withoutBcc(header: string): string {
 }
 
 function limited(error: unknown): string {
-  return String(error).slice(0, 500);
+  return storable(String(error), 500);
 }

@@ -6,6 +6,7 @@ import type { EspIo, Parcel } from "./esp.ts";
 import { callHttp } from "./http.ts";
 import type { HttpIo, HttpRequest, HttpResult } from "./http.ts";
 import type { CallReport, RecipientOutcome } from "./outcome.ts";
+import { storable } from "../storable.ts";
 
 /** A report that says the same of every recipient of a parcel, or of those named. */
 export function reportOf(
@@ -19,7 +20,7 @@ export function reportOf(
 
 /** What an error means that came up while a body was read and made ready: nothing has been sent. */
 export function outcomeOfUnreadable(error: unknown, signal: AbortSignal): RecipientOutcome {
-  const detail = (error instanceof Error ? error.message : String(error)).slice(0, 500);
+  const detail = storable(error instanceof Error ? error.message : String(error), 500);
   if (error instanceof HeaderTooLong) {
     return { kind: "refused", fault: { blame: "message", code: "header_too_long", detail } };
   }

@@ -2,6 +2,7 @@ import type { CallId, MessageId, ProviderId, RecipientId } from "../ids.ts";
 import { newId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import type { EspAnswer } from "../esp/outcome.ts";
+import { storable } from "../storable.ts";
 import { spanOf } from "./id_span.ts";
 import type { FailureCode, MessageStatus } from "./message.ts";
 import { type PlainSettlement, settlePlain } from "./plain_outcomes_table.ts";
@@ -118,18 +119,22 @@ function settledOf(row: SettledRow | undefined): Settled | undefined {
   };
 }
 
+function stored(text: string | undefined, longest: number): string | null {
+  return text === undefined ? null : storable(text, longest);
+}
+
 function callRow(end: CallEnd) {
   return {
     id: end.call,
     provider_id: end.provider ?? null,
     status: end.status,
     duration_ms: end.durationMs === undefined ? null : Math.round(end.durationMs),
-    provider_message_id: end.providerMessageId?.slice(0, 255) ?? null,
+    provider_message_id: stored(end.providerMessageId, 255),
     response_code: end.answer?.code ?? null,
-    response_body: end.answer?.excerpt.slice(0, 2000) ?? null,
-    esp_code: end.answer?.espCode?.slice(0, 100) ?? null,
-    request_id: end.answer?.requestId?.slice(0, 255) ?? null,
-    last_error: end.error?.slice(0, 600) ?? null,
+    response_body: stored(end.answer?.excerpt, 2000),
+    esp_code: stored(end.answer?.espCode, 100),
+    request_id: stored(end.answer?.requestId, 255),
+    last_error: stored(end.error, 600),
   };
 }
 
@@ -142,8 +147,8 @@ function changeRow(change: RecipientChange) {
     spent: change.attemptSpent ? 1 : 0,
     cause: change.waitCause ?? null,
     kind: change.kind ?? change.status,
-    code: change.fault?.code.slice(0, 64) ?? null,
-    detail: change.fault?.detail.slice(0, 600) ?? null,
+    code: stored(change.fault?.code, 64),
+    detail: stored(change.fault?.detail, 600),
   };
 }
 
@@ -155,7 +160,7 @@ function itemRow(item: Settlement) {
     dropped: item.ofDroppedClaim ?? false,
     calls: item.calls.map(callRow),
     log_id: item.then === "storage_error" ? newId<CallId>() : null,
-    error: item.error?.slice(0, 600) ?? null,
+    error: stored(item.error, 600),
     changes: item.changes.map(changeRow),
   };
 }

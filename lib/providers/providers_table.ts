@@ -1,5 +1,6 @@
 import type { GroupId, ProviderId } from "../ids.ts";
 import type { GroupSql, SystemSql } from "../postgres/sql.ts";
+import { storable } from "../storable.ts";
 
 /** One configured provider as it is stored: its secrets still sealed. */
 export interface StoredProvider {
@@ -115,11 +116,12 @@ export async function markNeedsAttention(
   provider: { readonly id: ProviderId; readonly group: GroupId },
   fault: { readonly code: string; readonly detail: string },
 ): Promise<boolean> {
+  const detail = storable(fault.detail, 600);
   const rows = await sql<{ first: boolean }>`
     with marked as (
       insert into provider_state (provider_id, group_id, needs_attention_since, next_probe_at, fault_code, fault_detail)
       values (${provider.id}, ${provider.group}, clock_timestamp(), clock_timestamp() + interval '1 minute',
-        ${fault.code}, ${fault.detail})
+        ${fault.code}, ${detail})
       on conflict (provider_id) do update set
         needs_attention_since = coalesce(provider_state.needs_attention_since, excluded.needs_attention_since),
         next_probe_at = coalesce(provider_state.next_probe_at, excluded.next_probe_at),
@@ -127,7 +129,7 @@ export async function markNeedsAttention(
       returning old.needs_attention_since is null as first
     ), told as (
       insert into activity_logs (group_id, action, resource_type, resource_id, comment)
-      select ${provider.group}, 'provider.needs_attention', 'provider', ${provider.id}, ${fault.detail}
+      select ${provider.group}, 'provider.needs_attention', 'provider', ${provider.id}, ${detail}
       from marked where first
     )
     select first from marked`;

@@ -1,3 +1,5 @@
+import { storable } from "../storable.ts";
+
 /** One complete reply of an SMTP server (RFC 5321 section 4.2). */
 export interface Reply {
   readonly code: number;
@@ -74,5 +76,5 @@ export function replyClass(reply: Reply): number {
 /** A reply on one printable line, at most 500 characters, for logs and people. */
 export function replyText(reply: Reply): string {
   const codes = reply.enhanced === undefined ? `${reply.code}` : `${reply.code} ${reply.enhanced}`;
-  return `${codes} ${reply.lines.join(" ")}`.replace(/\p{Cc}+/gu, " ").trim().slice(0, 500);
+  return storable(`${codes} ${reply.lines.join(" ")}`.replace(/\p{Cc}+/gu, " ").trim(), 500);
 }

@@ -1,3 +1,4 @@
+import { withCorrelation } from "../../lib/esp/correlation.ts";
 import type { Esp, Parcel } from "../../lib/esp/esp.ts";
 import type { CallReport, RecipientOutcome } from "../../lib/esp/outcome.ts";
 import { type CallId, newId, type RecipientId } from "../../lib/ids.ts";
@@ -11,6 +12,7 @@ import { type Delivery, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import type { OpenProvider } from "./open_providers.ts";
 import type { Slots } from "./slots.ts";
+import { storable } from "../../lib/storable.ts";
 
 /** A provider that can be called. */
 export interface Callable {
@@ -55,7 +57,7 @@ export async function callProvider<T>(
     return await handBack(delivery, "lease_short", parcel.call);
   }
   const began = performance.now();
-  const report = completed(parcel, await deliverTraced(delivery, { provider, esp }, parcel));
+  const report = completed(parcel, await deliverNamed(delivery, { provider, esp }, parcel));
   const durationMs = performance.now() - began;
   count(delivery, provider, report, durationMs);
   if (provider.id !== undefined) await noteHealth(delivery, { ...provider, id: provider.id }, report);
@@ -112,19 +114,22 @@ async function handBack(
   throw new Interrupted(why);
 }
 
-async function deliverTraced(
+/** The call, which both its service and a trace can tell whose it is. */
+async function deliverNamed(
   delivery: Delivery,
   { provider, esp }: Pick<Callable, "provider" | "esp">,
   parcel: Parcel,
 ): Promise<CallReport> {
+  const call = () =>
+    withCorrelation(parcel.message.correlationId, () => deliverInTime(delivery, esp, parcel));
   const span = delivery.span && startSpan(`call ${provider.type}`, { parent: delivery.span });
-  if (span === undefined) return await deliverInTime(delivery, esp, parcel);
+  if (span === undefined) return await call();
   span.set({
     "call.id": parcel.call,
     "provider.type": provider.type,
     "call.recipients": parcel.recipients.length,
   });
-  const report = await span.run(() => deliverInTime(delivery, esp, parcel));
+  const report = await span.run(call);
   const worst = [...report.recipients.values()].find(({ kind }) => kind !== "accepted");
   if (worst !== undefined && worst.kind !== "accepted") span.fail(`${worst.kind}: ${worst.fault.code}`);
   span.end();
@@ -157,7 +162,7 @@ export function reportLimitMs({ callTimeoutMs, answerTimeoutMs }: ReportTerms): 
 type ReportTerms = Pick<DeliveryTerms, "callTimeoutMs" | "answerTimeoutMs">;
 
 function lostCount(code: string, detail: string): RecipientOutcome {
-  return { kind: "unknown", fault: { blame: "provider", code, detail: detail.slice(0, 500) } };
+  return { kind: "unknown", fault: { blame: "provider", code, detail: storable(detail, 500) } };
 }
 
 function completed(parcel: Parcel, report: CallReport): CallReport {

@@ -14,6 +14,7 @@ import { espOf, type OpenProvider } from "./open_providers.ts";
 import { type DeliveryLeg, planByBody, planByEnvelope } from "./plan_legs.ts";
 import { paused, type Rest } from "./provider_health.ts";
 import { tryRoute } from "./try_route.ts";
+import { storable } from "../../lib/storable.ts";
 
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
 const maxDroppedClaims = 8;
@@ -130,7 +131,7 @@ async function carry(delivery: Delivery): Promise<Settled> {
     return await putOff(delivery, "store_down");
   }
   if (loaded.kind === "gone") {
-    const error = `The body is gone: ${message.storageRef.slice(0, 400)}`;
+    const error = `The body is gone: ${storable(message.storageRef, 400)}`;
     return await settle(delivery, { then: "storage_error", error });
   }
   await using body = loaded.body;

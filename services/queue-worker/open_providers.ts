@@ -13,6 +13,7 @@ import { type Routing, routingOf } from "../../lib/routing/route.ts";
 import { providerOwner, type SealingKey, unseal } from "../../lib/secrets/seal.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { Slots } from "./slots.ts";
+import { storable } from "../../lib/storable.ts";
 
 /** A provider ready to be called, or the fault that keeps it from being called. */
 export interface OpenProvider {
@@ -250,7 +251,7 @@ function withPlaces(esp: Esp) {
 }
 
 function unusable(code: string, detail: string): { readonly fault: Fault } {
-  return { fault: { blame: "provider", code, detail: detail.slice(0, 500) } };
+  return { fault: { blame: "provider", code, detail: storable(detail, 500) } };
 }
 
 function policyOf(settings: Readonly<Record<string, unknown>>): "retry" | "hold" {
