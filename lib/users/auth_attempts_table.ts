@@ -1,8 +1,9 @@
 import type { SystemSql } from "../postgres/sql.ts";
+import { storable } from "../storable.ts";
 
 /** One ended attempt to log in, for the counters that throttle guessing. */
 export interface AuthAttempt {
-  /** The name that was tried, lower case, cut to 255 characters; it need not exist. */
+  /** The name that was tried, lower case; the first 255 characters count, and it need not exist. */
   readonly account: string;
   /** The client's address, IPv6 by /64. */
   readonly address: string;
@@ -18,6 +19,8 @@ export interface AuthFailures {
   readonly ageMs: number;
 }
 
+const longestAccount = 255;
+
 /** Adds a batch of attempts, one statement for all (ruling 3.23). Failures older than the window start over. */
 export async function recordAttempts(
   sql: SystemSql,
@@ -28,7 +31,8 @@ export async function recordAttempts(
     string,
     { account: string; address: string; failures: number; succeeded: boolean }
   >();
-  for (const attempt of attempts) {
+  for (const given of attempts) {
+    const attempt = { ...given, account: storable(given.account, longestAccount) };
     const key = JSON.stringify([attempt.account, attempt.address]);
     const tally = tallies.get(key) ?? { ...attempt, failures: 0, succeeded: false };
     if (attempt.succeeded) tally.succeeded = true;
@@ -52,8 +56,9 @@ export async function recordAttempts(
 
 /** Whether this address has logged in to this account in the last seven days. */
 export async function isKnownAddress(sql: SystemSql, account: string, address: string): Promise<boolean> {
+  const kept = storable(account, longestAccount);
   const [row] = await sql<{ known: boolean }>`
-    select exists (select from auth_attempts where account = ${account} and address = ${address}
+    select exists (select from auth_attempts where account = ${kept} and address = ${address}
       and succeeded_at >= clock_timestamp() - interval '7 days') as known`;
   return row?.known ?? false;
 }

@@ -35,3 +35,16 @@ Deno.test("openThrottle() tells when the past cannot be read, and holds nobody b
   assert.equal(faults.length, 1);
   assert.equal(await throttle.mayTry("anna", guesser, Date.now()), true);
 });
+
+Deno.test("openThrottle() writes down attempts with a name that is cut within a character", async () => {
+  await using database = await testDatabase();
+  await using owner = await openSession({ url: database.ownerUrl });
+  await using intake = openDatabase({ url: database.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
+  const throttle = await openThrottle(intake, (error) => assert.fail(String(error)));
+  // In lower case it is a code unit longer, so that the cut falls into the last character.
+  const name = `\u0130${"a".repeat(252)}\u{1f600}`;
+  throttle.failed(name, guesser, Date.now());
+  const isWritten = "select from auth_attempts where length(account) = 255 and failures = 1";
+  while ((await owner.run(isWritten)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(await throttle.mayTry(name, stranger, Date.now()), true);
+});
