@@ -1,3 +1,4 @@
+import { correlationField } from "./correlation.ts";
 import type { EspIo } from "./esp.ts";
 
 /** One request to an email service. */
@@ -100,7 +101,7 @@ function prepare(
     | undefined;
   const request = new Request(url, {
     method,
-    headers,
+    headers: { ...correlationField(), ...headers },
     redirect: "manual",
     signal,
     ...(bytes === undefined || bytes.length === 0 ? {} : { body: bytes }),

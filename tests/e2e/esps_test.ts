@@ -64,6 +64,9 @@ Deno.test("mail that was submitted over SMTP leaves by every kind of ESP to its 
         assert.match(text, new RegExp(`Delivered by ${kind}`), kind);
         assert.doesNotMatch(text.split("\r\n\r\n")[0] ?? "", /^bcc:/im, kind);
       }
+      const [row] = await rowsOf(system, `select correlation_id from messages where id = '${id}'`);
+      const named = service.http.requests.map(({ headers }) => headers.get("x-correlation-id"));
+      assert.ok(named.includes(String(row?.["correlation_id"])), kind);
       const states = await rowsOf(
         system,
         `select address, status from recipients where message_id = '${id}' order by position`,
