@@ -202,16 +202,19 @@ $$;
 create function first_uuid_at(moment timestamptz) returns uuid language sql immutable
   return (lpad(to_hex(floor(extract(epoch from moment) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid;
 
--- The latest message that stands for a submission. One that no worker has had yet is its sender's again, due now under
--- the attempt answered; whoever rang for it before may no longer give it up. A function, so that it sees what was
--- committed while its caller waited for the group's lock.
+-- The latest message that stands for a submission. For one that no worker has had yet (a settlement leaves its time
+-- behind) whoever comes again rings, which the attempt answered says; whoever rang for it before may no longer give it
+-- up, and neither may he, for both may have been told that it was taken. When another is due is its worker's to say.
+-- A function, so that it sees what was committed while its caller waited for the group's lock.
 create function find_submission(of_group uuid, hash bytea, oldest uuid, newest uuid)
   returns table (id uuid, status text, attempt timestamptz) language plpgsql strict
   set search_path = pg_catalog, public, pg_temp as $$
 declare
   is_free boolean;
 begin
-  select m.id, m.status, m.status = 'queued' and m.claim is null into find_submission.id, find_submission.status, is_free
+  select m.id, m.status,
+    m.status = 'queued' and m.claim is null and m.claims = 0 and m.attempts = 0 and m.processed_at is null
+  into find_submission.id, find_submission.status, is_free
   from messages m
   where m.submission_hash = hash and m.id between oldest and newest
     -- As text, so that no plan reads the group's messages one by one instead of asking the hash's index.
@@ -223,7 +226,8 @@ begin
   end if;
   if is_free then
     update messages m set next_attempt_at = clock_timestamp()
-    where m.id = find_submission.id and case m.status when 'queued' then m.claim is null else false end
+    where m.id = find_submission.id and case m.status when 'queued'
+      then m.claim is null and m.claims = 0 and m.attempts = 0 and m.processed_at is null else false end
     returning m.next_attempt_at into attempt;
   end if;
   return next;
@@ -231,7 +235,8 @@ end
 $$;
 
 -- Stores a batch whose groups are locked by the caller, with a verdict on each item; nothing rings. What was submitted
--- before is answered with the message that stands for it; without an attempt nobody need ring.
+-- before is answered with the message that stands for it; without an attempt nobody need ring, and only the attempt of
+-- one that is stored or revived is a right to give it up.
 create function store_messages_one_by_one(items jsonb, oldest uuid, newest uuid)
   returns table (n integer, verdict text, id uuid, monthly_limit integer, attempt text, has_rung boolean)
   language plpgsql set search_path = pg_catalog, public, pg_temp as $$

@@ -16,25 +16,29 @@ export interface NewMessage {
 }
 
 declare const attempt: unique symbol;
-/** One try to ring a message's doorbell, as its row names it; only the try named last may give the message up. */
+/**
+ * One try to ring a message's doorbell, as its row names it: the right to give the message up when that fails. Only
+ * who stored or revived a row has it, and nobody any more once a resubmission was promised the same row.
+ */
 export type RingAttempt = string & { readonly [attempt]: true };
 
 /** What became of one new message. */
 export type InsertVerdict =
   | {
     readonly kind: "stored";
-    readonly attempt: RingAttempt;
+    /** Absent when a twin in the batch was promised this row too. */
+    readonly attempt?: RingAttempt;
     /** Its doorbell rang with it. */
     readonly hasRung: boolean;
   }
-  /**
-   * The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). Without an
-   * attempt a worker has had it already, and nobody need ring.
-   */
+  /** The same submission was stored before; `revived` when its client had been told 451 (ruling 3.3). */
   | {
     readonly kind: "resubmitted";
     readonly id: MessageId;
     readonly revived: boolean;
+    /** False when a worker has had it already. */
+    readonly needsBell: boolean;
+    /** Of a revived one alone: what is queued may have been answered with 250, and is nobody's to give up. */
     readonly attempt?: RingAttempt;
   }
   | { readonly kind: "over_quota"; readonly limit: number }
@@ -73,9 +77,12 @@ export async function insertMessages(
     const rows = new Map(found.map((row) => [row.n, row]));
     const verdicts = first.map((_, n) => verdictOf(rows.get(n)));
     if (verdicts.some((verdict) => verdict.kind === "no_counter")) openedMonths.delete(database);
+    if (first.length === items.length) return verdicts;
+    const twins = new Set(standsFor.filter(({ isTwin }) => isTwin).map(({ n }) => n));
     return standsFor.map(({ n, isTwin }) => {
       const verdict = verdicts[n] ?? { kind: "no_counter" };
-      return isTwin ? ofTwin(verdict, first[n]?.submission.id) : verdict;
+      if (!twins.has(n)) return verdict;
+      return withoutAttempt(isTwin ? ofTwin(verdict, first[n]?.submission.id) : verdict);
     });
   } catch (error) {
     if (isAnswerLost(error)) throw new CommitInDoubt("No answer to an insert", { cause: error });
@@ -99,12 +106,14 @@ function withoutTwins(items: readonly NewMessage[]) {
 
 function ofTwin(verdict: InsertVerdict, id: MessageId | undefined): InsertVerdict {
   if (verdict.kind !== "stored" || id === undefined) return verdict;
-  return {
-    kind: "resubmitted",
-    id,
-    revived: false,
-    ...(!verdict.hasRung && { attempt: verdict.attempt }),
-  };
+  return { kind: "resubmitted", id, revived: false, needsBell: !verdict.hasRung };
+}
+
+/** Neither of a pair may give up what the other is promised. */
+function withoutAttempt(verdict: InsertVerdict): InsertVerdict {
+  if (verdict.kind !== "stored" && verdict.kind !== "resubmitted") return verdict;
+  const { attempt: _, ...rest } = verdict;
+  return rest;
 }
 
 function verdictOf(row: VerdictRow | undefined): InsertVerdict {
@@ -116,11 +125,13 @@ function verdictOf(row: VerdictRow | undefined): InsertVerdict {
       if (row.attempt === null) throw new Error("Cannot tell a new message's attempt: its row names none");
       return { kind: "stored", attempt: row.attempt, hasRung: row.hasRung };
     case "resubmitted":
+      return { kind: "resubmitted", id: row.id, revived: false, needsBell: row.attempt !== null };
     case "revived":
       return {
         kind: "resubmitted",
         id: row.id,
-        revived: row.verdict === "revived",
+        revived: true,
+        needsBell: true,
         ...(row.attempt !== null && { attempt: row.attempt }),
       };
     case "over_quota":
@@ -214,15 +225,15 @@ export async function findStored(
   return new Map(rows.map((row) => [row.id, row.status]));
 }
 
-/** A message whose doorbell could not be rung, and the try that failed; without one it is not the caller's to give up. */
+/** A message whose doorbell could not be rung, and the right to give it up, if the caller has it. */
 export interface FailedRing {
   readonly message: MessageId;
   readonly attempt?: RingAttempt;
 }
 
 /**
- * Gives up messages whose doorbell could not be rung, and what they were charged, unless a later try took a message
- * over. Answers those that a worker has had; of any other the client must be told to come again.
+ * Gives up messages whose doorbell could not be rung, and what they were charged, unless a later try was promised the
+ * message. Answers those that a worker has had; of any other the client must be told to come again.
  */
 export async function markEnqueueFailed(
   sql: SystemSql,
@@ -235,7 +246,8 @@ export async function markEnqueueFailed(
       select u.group_id from usage u
       where (u.group_id, u.month) in (
         select m.group_id, month from messages m cross join lateral unnest(array[
-          (date_trunc('month', m.enqueued_at, 'UTC') at time zone 'UTC')::date,
+          -- Charged when the attempt began, which for a revived message is not when it came first.
+          (date_trunc('month', m.next_attempt_at, 'UTC') at time zone 'UTC')::date,
           (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date]) month
         where m.id = any(${ids}::uuid[]))
       order by u.group_id, u.month for update of u
@@ -245,16 +257,18 @@ export async function markEnqueueFailed(
     failed.map((ring) => ring.attempt ?? null)
   }::timestamptz[]) a (id, attempt)
       where (select count(*) from account) >= 0 and m.id = a.id and m.id = any(${ids}::uuid[])
-        and m.status = 'queued' and m.claim is null and m.next_attempt_at = a.attempt
-      returning m.id, m.group_id, m.enqueued_at
+        and m.next_attempt_at = a.attempt and case m.status when 'queued'
+          then m.claim is null and m.claims = 0 and m.attempts = 0 and m.processed_at is null else false end
+      returning m.id, m.group_id, m.next_attempt_at
     ), refund as (
-      select group_id, (date_trunc('month', enqueued_at, 'UTC') at time zone 'UTC')::date as month, count(*)
+      select group_id, (date_trunc('month', next_attempt_at, 'UTC') at time zone 'UTC')::date as month, count(*)
       from given_up group by 1, 2 order by 1
     ), refunded as (
       update usage u set messages = greatest(0, u.messages - r.count) from refund r
       where u.group_id = r.group_id and u.month = r.month
     )
     select m.id from messages m
-    where m.id = any(${ids}::uuid[]) and (m.status not in ('queued', 'enqueue_failed') or m.claim is not null)`;
+    where m.id = any(${ids}::uuid[]) and case m.status when 'enqueue_failed' then false
+      when 'queued' then m.claims > 0 or m.attempts > 0 or m.processed_at is not null else true end`;
   return new Set(rows.map((row) => row.id));
 }

@@ -51,8 +51,8 @@ export function enqueue(options: EnqueueOptions): Enqueue {
 }
 
 /**
- * A row that a worker has had is ours, and 250 is right. When the row cannot be written, or belongs to a later try, it
- * is delivered once by the sweeper or given up by that try, and the resubmission finds it.
+ * A row that a worker has had is ours, and 250 is right. When the row cannot be written, or is not the caller's to give
+ * up, it stays queued: the sweeper delivers it once, and the resubmission finds it.
  */
 async function handBack(
   failed: FailedRing,

@@ -20,7 +20,7 @@ export type RecordMessage = (message: NewMessage) => Promise<Recorded>;
 export interface Recorded {
   readonly id: MessageId;
   readonly needsBell: boolean;
-  /** Which try the ringing is; without one a message that cannot be rung for is not given up. */
+  /** The right to give the message up when it cannot be rung for; without it the row stays queued (ruling 3.3). */
   readonly attempt?: RingAttempt;
 }
 
@@ -63,7 +63,7 @@ export function recordMessage(options: RecordOptions): RecordMessage {
   };
 }
 
-/** A row found after a doubtful COMMIT may be a later try's by now, so that one has no attempt. */
+/** A row found after a doubtful COMMIT may be promised to a later try by now, so that one has no attempt. */
 type Verdict = InsertVerdict | { readonly kind: "found" };
 
 function databaseDown(cause: unknown): Refusal {
@@ -119,10 +119,13 @@ function outcomeOf(verdict: Verdict, id: MessageId, now: Date): Recorded {
     case "found":
       return { id, needsBell: true };
     case "stored":
-      return { id, needsBell: !verdict.hasRung, attempt: verdict.attempt };
+      return { id, needsBell: !verdict.hasRung, ...(verdict.attempt && { attempt: verdict.attempt }) };
     case "resubmitted":
-      if (verdict.attempt === undefined) return { id: verdict.id, needsBell: false };
-      return { id: verdict.id, needsBell: true, attempt: verdict.attempt };
+      return {
+        id: verdict.id,
+        needsBell: verdict.needsBell,
+        ...(verdict.attempt && { attempt: verdict.attempt }),
+      };
     case "over_quota":
       throw quotaReached(verdict.limit, now);
     case "no_counter":

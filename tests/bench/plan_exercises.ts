@@ -62,7 +62,7 @@ async function takeMailIn(database: Database, account: TestAccount): Promise<voi
     database.system,
     ids.map((message, n) => {
       const verdict = verdicts[n];
-      return { message, ...(verdict?.kind === "stored" && { attempt: verdict.attempt }) };
+      return { message, ...(verdict?.kind === "stored" && verdict.attempt && { attempt: verdict.attempt }) };
     }),
   );
   await using queue = openPostgresQueue({ database });

@@ -5,7 +5,6 @@ import {
   findStored,
   insertMessages,
   type InsertVerdict,
-  markEnqueueFailed,
   type NewMessage,
 } from "../../lib/messages/messages_table.ts";
 import type { Submission } from "../../lib/messages/message.ts";
@@ -35,16 +34,6 @@ function withHash(submission: Submission): NewMessage {
 async function storeOne(intake: Database, item: NewMessage): Promise<InsertVerdict & { kind: "stored" }> {
   const [verdict] = await insertMessages(intake, [item], hour);
   assert.ok(verdict?.kind === "stored");
-  return verdict;
-}
-
-async function storeAgain(
-  intake: Database,
-  first: Submission,
-): Promise<InsertVerdict & { kind: "resubmitted" }> {
-  const [verdict] = await insertMessages(intake, [withHash({ ...first, id: newId<MessageId>() })], hour);
-  assert.ok(verdict?.kind === "resubmitted");
-  assert.equal(verdict.id, first.id);
   return verdict;
 }
 
@@ -159,65 +148,6 @@ Deno.test("insertMessages() looks for resubmissions no further back than the win
   });
 });
 
-Deno.test("a given-up message is refunded, and its resubmission revives and charges it", async () => {
-  await withIntake(async (intake, ownerUrl) => {
-    const account = await makeAccount(ownerUrl);
-    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
-    const { attempt } = await storeOne(intake, withHash(first));
-    assert.deepEqual([...await markEnqueueFailed(intake.system, [{ message: first.id, attempt }])], []);
-    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 0);
-    const verdict = await storeAgain(intake, first);
-    assert.equal(verdict.revived, true);
-    assert.ok(verdict.attempt !== undefined && verdict.attempt !== attempt);
-    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
-    assert.equal((await findStored(intake.system, [first.id])).get(first.id), "queued");
-  });
-});
-
-Deno.test("markEnqueueFailed() leaves alone what a worker has taken, and says so", async () => {
-  await withIntake(async (intake, ownerUrl) => {
-    const account = await makeAccount(ownerUrl);
-    const message = submissionOf(account);
-    const { attempt } = await storeOne(intake, { submission: message, storageRef: "local:s#0+1" });
-    await look(ownerUrl, `update messages set status = 'processing', claim = 1, claimed_until = now()`);
-    const failed = [{ message: message.id, attempt }];
-    assert.deepEqual([...await markEnqueueFailed(intake.system, failed)], [message.id]);
-    await look(ownerUrl, `update messages set status = 'queued', claimed_until = null`);
-    assert.deepEqual([...await markEnqueueFailed(intake.system, failed)], [message.id]);
-    assert.equal((await findStored(intake.system, [message.id])).get(message.id), "queued");
-    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 1);
-  });
-});
-
-Deno.test("markEnqueueFailed() gives up only what no resubmission took over", async () => {
-  await withIntake(async (intake, ownerUrl) => {
-    const account = await makeAccount(ownerUrl);
-    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
-    const { attempt } = await storeOne(intake, withHash(first));
-    const again = await storeAgain(intake, first);
-    assert.ok(again.attempt !== undefined);
-    for (const failed of [{ message: first.id, attempt }, { message: first.id }]) {
-      assert.deepEqual([...await markEnqueueFailed(intake.system, [failed])], []);
-      assert.equal((await findStored(intake.system, [first.id])).get(first.id), "queued");
-    }
-    await markEnqueueFailed(intake.system, [{ message: first.id, attempt: again.attempt }]);
-    assert.equal((await findStored(intake.system, [first.id])).get(first.id), "enqueue_failed");
-    assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 0);
-  });
-});
-
-Deno.test("insertMessages() leaves when a message is due to the worker that has had it", async () => {
-  await withIntake(async (intake, ownerUrl) => {
-    const account = await makeAccount(ownerUrl);
-    const first = submissionOf(account, { headers: { messageId: "<1@example.com>" } });
-    await storeOne(intake, withHash(first));
-    await look(ownerUrl, "update messages set claim = 1, next_attempt_at = '2100-01-01 00:00Z'");
-    assert.equal((await storeAgain(intake, first)).attempt, undefined);
-    const rows = await look(ownerUrl, "select id from messages where next_attempt_at = '2100-01-01 00:00Z'");
-    assert.equal(rows.length, 1);
-  });
-});
-
 Deno.test("insertMessages() stores anew what came before and will not be sent", async () => {
   await withIntake(async (intake, ownerUrl) => {
     const account = await makeAccount(ownerUrl);
@@ -263,7 +193,10 @@ Deno.test("insertMessages() stores twins of one batch once, and answers both wit
     const items = [first, { ...first, id: newId<MessageId>() }, other].map(withHash);
     const [stored, twin, last] = await insertMessages(intake, items, hour);
     assert.ok(stored?.kind === "stored" && last?.kind === "stored");
-    assert.deepEqual(twin, { kind: "resubmitted", id: first.id, revived: false, attempt: stored.attempt });
+    assert.deepEqual(twin, { kind: "resubmitted", id: first.id, revived: false, needsBell: true });
+    // Neither of the two may give up what the other is promised.
+    assert.equal(stored.attempt, undefined);
+    assert.ok(last.attempt !== undefined);
     const ids = (await look(ownerUrl, "select id from messages order by id")).map((row) => row["id"]);
     assert.deepEqual(ids, [first.id, other.id].sort());
     assert.equal((await look(ownerUrl, "select messages from usage"))[0]?.["messages"], 2);
@@ -289,7 +222,7 @@ Deno.test("insertMessages() rings with the rows it stores, for those alone, and 
     const mixed = [withHash({ ...first, id: newId<MessageId>() }), withHash(third)];
     const [again, stored] = await insertMessages(intake, mixed, hour, bells);
     // A batch with a resubmission leaves the ringing to its callers.
-    assert.ok(again?.kind === "resubmitted" && again.attempt !== undefined);
+    assert.ok(again?.kind === "resubmitted" && again.needsBell);
     assert.ok(stored?.kind === "stored" && !stored.hasRung);
     assert.equal(told, 1);
     assert.deepEqual(await look(ownerUrl, entries), rung);
