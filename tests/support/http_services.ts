@@ -22,9 +22,9 @@ export interface HttpService extends AsyncDisposable {
   taken(): readonly TakenMail[];
 }
 
-const sender = "me@example.com";
+const senders = ["me@example.com", "a@example.com"];
 
-/** Every kind of ESP that is called by HTTP, each time a service of its own; they send for `me@example.com`. */
+/** Every kind of ESP that is called by HTTP, each time a service of its own; they send for `me@` and `a@example.com`. */
 export const httpServices: Readonly<Record<string, () => Promise<HttpService>>> = {
   async sendgrid() {
     const fake = await FakeSendgrid.open();
@@ -66,7 +66,7 @@ export const httpServices: Readonly<Record<string, () => Promise<HttpService>>> 
   },
   async msgraph() {
     const fake = await FakeGraph.open(app);
-    fake.senders.add(sender);
+    for (const sender of senders) fake.senders.add(sender);
     const { client_secret: secret, ...settings } = graphSettingsOf(fake);
     return {
       http: fake.http,
