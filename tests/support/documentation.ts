@@ -5,6 +5,7 @@ import { espKinds } from "../../lib/esp/catalog.ts";
 import { accountSettingsTable, kindSettingsTable } from "../../lib/esp/document.ts";
 import { simulatedOutcomes } from "../../lib/esp/simulator.ts";
 import { metricsTable } from "../../lib/telemetry/metrics_declared.ts";
+import { actions, type Grade, gradeMay, isScope } from "../../services/api-server/access/permissions.ts";
 import { refusalReplies, type Reply } from "../../services/smtp-server/replies.ts";
 
 /** What is written from the code: between two marks of a page, or a whole file. */
@@ -13,6 +14,7 @@ export const generated: Readonly<Record<string, (text: string) => string>> = {
     [
       ["settings", settingsTable()],
       ["replies", repliesTable()],
+      ["roles", rolesTable()],
       ["metrics", metricsTable()],
       ["provider settings", accountSettingsTable()],
       ["simulator outcomes", simulatorTable()],
@@ -63,4 +65,26 @@ function repliesTable(): string {
   return ["| Reply | Reason, as `smtp_refusals_total` counts it |", "|---|---|", ...rows.toSorted(), ""].join(
     "\n",
   );
+}
+
+function rolesTable(): string {
+  const grades = [
+    "owner",
+    "admin",
+    "member",
+    "system_owner",
+    "system_admin",
+    "system_member",
+  ] as const satisfies readonly Grade[];
+  const rows = actions.map((action) => {
+    const may = [...grades.map((grade) => gradeMay(grade, action)), isScope(action)];
+    return `| \`${action}\` | ${may.map((yes) => yes ? "yes" : "-").join(" | ")} |`;
+  });
+  const names = [...grades.map((grade) => `\`${grade}\``), "key"];
+  return [
+    `| Action, and scope of a key | ${names.join(" | ")} |`,
+    `|${"---|".repeat(names.length + 1)}`,
+    ...rows,
+    "",
+  ].join("\n");
 }
