@@ -1,10 +1,11 @@
 import { coalesce, type CoalesceOptions, type ItemResult, TooManyWaiting } from "../../lib/coalesce.ts";
 import type { MessageId } from "../../lib/ids.ts";
+import { withoutTexts } from "../../lib/messages/bare_settlement.ts";
 import { type ClaimAnswer, claimMessages } from "../../lib/messages/claims_table.ts";
 import { type CallStart, startCalls } from "../../lib/messages/delivery_logs_table.ts";
 import { findSettled, settleAll, type Settled, type Settlement } from "../../lib/messages/outcomes_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
-import { isAnswerLost, isOutage, isRetryable } from "../../lib/postgres/faults.ts";
+import { isAnswerLost, isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -21,6 +22,7 @@ export interface RecordsOptions {
   readonly log: Log;
 }
 
+const statementTimeout = "57014";
 const firstPauseMs = 50;
 const longestPauseMs = 1000;
 
@@ -62,20 +64,38 @@ export class Records {
   /** Writes down what became of a message; undefined when its claim is lost and nothing was written. */
   async settle(settlement: Settlement, signal: AbortSignal): Promise<Settled | undefined> {
     const isEnd = settlement.then !== "go on";
-    const { claims, database } = this.#options;
+    const { claims } = this.#options;
     if (isEnd) claims.ending(settlement.claim);
+    const settled = await this.#settleSomehow(settlement, signal);
+    if (isEnd || settled === undefined) claims.drop(settlement.claim);
+    return settled;
+  }
+
+  /** What was done is written down whatever a service said of it: if need be without what it said. */
+  async #settleSomehow(settlement: Settlement, signal: AbortSignal): Promise<Settled | undefined> {
+    try {
+      return await this.#settleWhole(settlement, signal);
+    } catch (error) {
+      if (signal.aborted || isPassing(error)) throw error;
+      this.#options.log.error("a settlement is written without its texts", {
+        messageId: settlement.message,
+        error,
+      });
+      return await this.#settleWhole(withoutTexts(settlement), signal);
+    }
+  }
+
+  async #settleWhole(settlement: Settlement, signal: AbortSignal): Promise<Settled | undefined> {
     let isDoubtful = false;
-    const settled = await this.#patiently(async () => {
+    return await this.#patiently(async () => {
       try {
         return await this.#settle(settlement) ??
-          (isDoubtful ? await findSettled(database.system, settlement) : undefined);
+          (isDoubtful ? await findSettled(this.#options.database.system, settlement) : undefined);
       } catch (error) {
         if (isAnswerLost(error)) isDoubtful = true;
         throw error;
       }
     }, signal);
-    if (isEnd || settled === undefined) claims.drop(settlement.claim);
-    return settled;
   }
 
   async #claimAll(ids: readonly MessageId[]): Promise<readonly ItemResult<ClaimAnswer>[]> {
@@ -121,5 +141,5 @@ function done<T>(value: T): ItemResult<T> {
 function isPassing(error: unknown): boolean {
   if (error instanceof TooManyWaiting) return true;
   if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return false;
-  return isOutage(error) || isRetryable(error);
+  return isOutage(error) || isRetryable(error) || sqlState(error) === statementTimeout;
 }
