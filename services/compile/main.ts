@@ -1,4 +1,5 @@
 import { type CompileCommand, parseArguments, usage } from "./arguments.ts";
+import { leftOut } from "./left_out.ts";
 import { type Build, compileArguments, outputOf, pathsOf, taskOf } from "./programs.ts";
 
 const decoder = new TextDecoder();
@@ -16,10 +17,17 @@ async function run(command: CompileCommand): Promise<void> {
   if (command.verb === "help") return say(usage);
   const { tasks } = JSON.parse(await Deno.readTextFile("deno.json")) as { tasks: Record<string, string> };
   const commit = await commitOfProject();
+  await fetchPackages(command.programs.map((program) => `services/${program}/main.ts`));
+  const folders = leftOut(await npmCache());
   const targets = command.targets.length === 0 ? [undefined] : command.targets;
   for (const target of targets) {
     for (const program of command.programs) {
-      const build = { program, ...target === undefined ? {} : { target }, ...pick(command) };
+      const build = {
+        program,
+        ...target === undefined ? {} : { target },
+        ...pick(command),
+        leftOut: folders,
+      };
       await compile(build, tasks[taskOf(program)] ?? "", commit);
     }
   }
@@ -65,6 +73,21 @@ async function commitOfProject(): Promise<string> {
     if (error instanceof Deno.errors.NotFound) return "";
     throw error;
   }
+}
+
+/** On a machine that never ran the programs there is nothing yet to leave out. */
+async function fetchPackages(entries: readonly string[]): Promise<void> {
+  const args = ["cache", "--frozen", ...entries];
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null" })
+    .output();
+  if (!success) throw new Error(`Cannot fetch the packages:\n${decoder.decode(stderr).trimEnd()}`);
+}
+
+/** Where Deno keeps npm packages. */
+async function npmCache(): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"], stdin: "null" })
+    .output();
+  return (JSON.parse(decoder.decode(stdout)) as { readonly npmCache: string }).npmCache;
 }
 
 function say(text: string, to = Deno.stdout): void {

@@ -39,6 +39,8 @@ export interface Build {
   /** Paths besides the usual ones. */
   readonly read: readonly string[];
   readonly write: readonly string[];
+  /** Folders that are not carried. */
+  readonly leftOut?: readonly string[];
 }
 
 /** The paths of a program: those of the layout, as far as its task reads and writes at all, and the ones asked for. */
@@ -78,6 +80,7 @@ export function compileArguments(build: Build, task: string, variables: string):
     `--env-file=${variables}`,
     ...words.flatMap((word) => withPaths(word, paths)),
     ...carriedFiles(words).flatMap((file) => ["--include", file]),
+    ...(build.leftOut ?? []).flatMap((folder) => ["--exclude", folder]),
     ...build.target === undefined ? [] : ["--target", build.target],
     "--output",
     outputOf(build),

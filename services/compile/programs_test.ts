@@ -24,6 +24,12 @@ Deno.test("compileArguments() promises that a thread's file is carried", () => {
   assert.equal(words[words.indexOf("--include") + 1], "lib/x.ts");
 });
 
+Deno.test("compileArguments() promises that folders that are left out are not carried", () => {
+  const build = { program: "seal", leftOut: ["/cache/a/test"], ...nothing } as const;
+  const words = compileArguments(build, task, "/tmp/variables");
+  assert.equal(words[words.indexOf("--exclude") + 1], "/cache/a/test");
+});
+
 Deno.test("compileArguments() promises a folder for each target", () => {
   const target = "aarch64-apple-darwin";
   const words = compileArguments({ program: "seal", target, ...nothing }, task, "/tmp/variables");
