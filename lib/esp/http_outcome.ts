@@ -129,6 +129,11 @@ export function excerptOf(text: string, secrets: Secrets): string {
   return `${storable(line, excerptLimit - 1).trimEnd()}…`;
 }
 
+/** What a service says without the addresses it repeats, so that nobody's name is read as a word about the account. */
+export function withoutAddresses(words: string): string {
+  return words.replace(/[^\s@]{0,64}@[^\s@]{0,255}/g, "");
+}
+
 /** The ways a secret may come back in a text, longest first. */
 function spellings(secret: string): readonly string[] {
   if (secret === "") return [];

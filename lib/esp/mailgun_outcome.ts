@@ -1,5 +1,5 @@
 import type { HttpAnswer, HttpResult } from "./http.ts";
-import { outcomeOfFailure, outcomeOfStatus, refused, waiting } from "./http_outcome.ts";
+import { outcomeOfFailure, outcomeOfStatus, refused, waiting, withoutAddresses } from "./http_outcome.ts";
 import type { Hearing, Secrets } from "./http_outcome.ts";
 import type { RecipientOutcome } from "./outcome.ts";
 
@@ -66,7 +66,7 @@ function outcomeOfForbidden(answer: HttpAnswer, hearing: Hearing): RecipientOutc
 /** The account or its domain may not send at all: other mail fares no better. */
 function isAccountFault(words: string): boolean {
   return /not allowed to send|not (been )?(activated|verified)|unverified|disabled|sandbox|free accounts?|suspended/i
-    .test(words);
+    .test(withoutAddresses(words));
 }
 
 /** The wait that the text names, as seconds or as a time; what the header names goes first. */

@@ -51,3 +51,12 @@ Deno.test("outcomeOfMailgun() accepts status 200 with an id alone, and has an ou
     }),
   );
 });
+
+Deno.test("outcomeOfMailgun() reads nothing about the account out of an address", () => {
+  const outcome = outcomeOfMailgun(
+    answer(400, { message: "'suspended@sandbox.example' is no address" }),
+    now,
+    [],
+  );
+  assert.equal(outcome.kind, "refused");
+});

@@ -1,6 +1,13 @@
 import { z } from "zod";
 import type { HttpAnswer, HttpResult } from "./http.ts";
-import { outcomeOfFailure, outcomeOfStatus, refused, retried, waiting } from "./http_outcome.ts";
+import {
+  outcomeOfFailure,
+  outcomeOfStatus,
+  refused,
+  retried,
+  waiting,
+  withoutAddresses,
+} from "./http_outcome.ts";
 import type { Hearing } from "./http_outcome.ts";
 import type { RecipientOutcome } from "./outcome.ts";
 
@@ -35,8 +42,9 @@ export function outcomeOfSendgrid(result: HttpResult, hearing: Hearing): Recipie
   if (result.kind !== "answered") return outcomeOfFailure(result, hearing.secrets);
   if (sendgridId(result) !== undefined) return { kind: "accepted" };
   const errors = errorsOf(result);
-  const words = errors.map(({ message }) => message).join("; ");
-  const heard = words === "" ? hearing : { ...hearing, words };
+  const said = errors.map(({ message }) => message).join("; ");
+  const words = withoutAddresses(said);
+  const heard = said === "" ? hearing : { ...hearing, words: said };
   const { status } = result;
   if (status === 413) return refused(result, heard, "message_too_large");
   if (status < 400 || status >= 500) return outcomeOfStatus(result, heard);

@@ -44,6 +44,7 @@ Deno.test("outcomeOfSendgrid() takes words before statuses where SendGrid means 
   );
   assert.equal(kinds(says(400, "The provided authorization grant is invalid")), "credentials");
   assert.equal(kinds(says(400, "The subject is required")), "refused");
+  assert.equal(kinds(says(400, "authorization@example.org is no valid address")), "refused");
   assert.equal(kinds(says(500, "Maximum credits exceeded")), "retry");
   assert.equal(kinds(says(200, "Maximum credits exceeded")), "unknown");
   assert.equal(kinds(answer(202, undefined, { "x-message-id": "a" })), "accepted");

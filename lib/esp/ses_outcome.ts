@@ -1,5 +1,13 @@
 import type { HttpAnswer, HttpResult } from "./http.ts";
-import { namedWaitMs, outcomeOfFailure, outcomeOfStatus, refused, retried, waiting } from "./http_outcome.ts";
+import {
+  namedWaitMs,
+  outcomeOfFailure,
+  outcomeOfStatus,
+  refused,
+  retried,
+  waiting,
+  withoutAddresses,
+} from "./http_outcome.ts";
 import type { Hearing } from "./http_outcome.ts";
 import type { RecipientOutcome } from "./outcome.ts";
 
@@ -91,13 +99,13 @@ function throttled(answer: HttpAnswer, hearing: Hearing, words: string): Recipie
 
 /** Said of this message's sender, or of a recipient while the account is in the sandbox. */
 function isUnverified(words: string): boolean {
-  return /not (been )?verified/i.test(words);
+  return /not (been )?verified/i.test(withoutAddresses(words));
 }
 
 /** The account or its configuration is not in order: other mail fares no better. */
 function isAccountFault(words: string): boolean {
   return /not authorized|configuration set\b.*(not exist|not found|disabled)|\bpaused\b|suspended/i
-    .test(words);
+    .test(withoutAddresses(words));
 }
 
 /** SES's name for a message it took, as its events have it: without the domain that its Message-ID field ends with. */

@@ -80,3 +80,11 @@ Deno.test("remedyOf() knows what other credentials or another time may cure", ()
   assert.equal(says("AccessDeniedException"), undefined);
   assert.equal(says("ExpiredTokenException", "", 500), undefined);
 });
+
+Deno.test("outcomeOfSes() reads nothing about the account out of an address", () => {
+  const outcome = outcomeOfSes(
+    answer(400, { __type: "BadRequestException", message: "Illegal address 'paused@suspended.example'" }),
+    hearing,
+  );
+  assert.equal(outcome.kind, "refused");
+});
