@@ -67,7 +67,7 @@ export const simulatedOutcomes: Readonly<
     answer: () => waiting("credentials", fault("provider", "simulated_credentials", "401 Unauthorized")),
   },
   configuration: {
-    help: "a sender that is not verified: the provider needs attention, its mail waits",
+    help: "an account that is suspended: the provider needs attention, its mail waits",
     answer: () => waiting("configuration", fault("provider", "simulated_configuration", "403 Forbidden")),
   },
   unknown: {
