@@ -9,8 +9,11 @@ import type { BodyWriter } from "../../lib/store/spool.ts";
 export interface Intake {
   /** Throws a Refusal when nothing can be accepted now (queue down, disk full, this group's quota reached). */
   ready(identity: Identity): Promise<void> | void;
-  /** Memory for one body of at most so many bytes; waits at most a minute, then Refusal("body_memory_full"). */
-  reserveMemory(maxSize: number, signal: AbortSignal): Promise<Disposable>;
+  /**
+   * Memory for one body of the group's of at most so many bytes; waits at most a minute behind the group's own, then
+   * Refusal("body_memory_full").
+   */
+  reserveMemory(maxSize: number, signal: AbortSignal, group: GroupId): Promise<Disposable>;
   /** Receives one body; write() answers a promise only when the caller must wait. */
   begin(label: BodyLabel): BodyWriter;
   /** Durable when it resolves; throws Refusal. The id may be another's: a resubmission answers the first one's. */

@@ -9,7 +9,6 @@ import { openWatchedDatabase } from "../../lib/telemetry/watched_database.ts";
 import { openQueue } from "../../lib/queue/open_queue.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
-import { MemoryBudget } from "../../lib/store/memory_budget.ts";
 import { openSpool } from "../../lib/store/spool.ts";
 import { spoolFolder } from "../../lib/store/spool_folder.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
@@ -17,6 +16,7 @@ import type { Metrics } from "../../lib/telemetry/metrics.ts";
 import { accept } from "./accept.ts";
 import { awayReason, isStoreAway, storeMark } from "./body_folder.ts";
 import { enqueue } from "./enqueue.ts";
+import { GroupMemory } from "./group_memory.ts";
 import type { Intake } from "./intake.ts";
 import { QueueGate } from "./queue_gate.ts";
 import { recordMessage } from "./record_message.ts";
@@ -85,7 +85,7 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
   );
   const queue = opened.use(await openQueue(config.queue, { database, log }));
   const gate = opened.use(new QueueGate(queue, { onChange: (isDown) => tellQueue(log, isDown) }));
-  const memory = new MemoryBudget(smtp.bodyMemory);
+  const memory = new GroupMemory(smtp.bodyMemory);
   metrics.onScrape(() => metrics.smtp.bodyMemory.set(memory.used));
   const parts = {
     storeBody: storeBody({
@@ -121,7 +121,8 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
       gate.check();
       await refuseWhenFull(store);
     },
-    reserveMemory: (maxSize, signal) => memory.reserve(spool.memoryFor(maxSize), memoryWaitMs, signal),
+    reserveMemory: (maxSize, signal, group) =>
+      memory.reserve(group, spool.memoryFor(maxSize), memoryWaitMs, signal),
     begin: (label) => spool.begin(label),
     accept: (submission) => accept(submission, parts),
     whatIsDown: () => whatIsDown({ database, store, gate }),

@@ -156,7 +156,8 @@ export class Session {
       throw new CommandError("sequence_wrong", "No recipients specified");
     }
     // A client may send more than it declared, up to the limit.
-    const memory = await this.#parts.intake.reserveMemory(this.#parts.rules.maxMessageSize, signal);
+    const { intake, rules } = this.#parts;
+    const memory = await intake.reserveMemory(rules.maxMessageSize, signal, identity.group);
     const { saidEhlo: _, ...trace } = client;
     const envelope: Draft["envelope"] = {
       id: newId<MessageId>(),

@@ -135,11 +135,11 @@ Deno.test("DATA takes a message exactly as large as the limit and no larger", as
   assert.equal(stage.intake.reserved, 0);
 });
 
-Deno.test("DATA reserves memory for the largest message, whatever size the client declared", async () => {
+Deno.test("DATA reserves memory of its group's for the largest message, whatever size the client declared", async () => {
   await using stage = await openStage({ rules: { maxMessageSize: 10_000 } });
-  const reserved: number[] = [];
-  stage.intake.reserveMemory = (maxSize) => {
-    reserved.push(maxSize);
+  const reserved: (readonly [string, number])[] = [];
+  stage.intake.reserveMemory = (maxSize, _signal, group) => {
+    reserved.push([group, maxSize]);
     return Promise.resolve({ [Symbol.dispose]: () => {} });
   };
   await using wire = await stage.login();
@@ -147,7 +147,7 @@ Deno.test("DATA reserves memory for the largest message, whatever size the clien
   await wire.ask("RCPT TO:<b@x.test>");
   await wire.ask("DATA");
   assert.match(await wire.ask(`From: a@example.com\r\n\r\n${"x".repeat(900)}\r\n.`), /^250/);
-  assert.deepEqual(reserved, [10_000]);
+  assert.deepEqual(reserved, [["g1", 10_000]]);
 });
 
 Deno.test("DATA far over the limit is answered and hung up on, instead of being read for ever", async () => {

@@ -21,7 +21,7 @@ export interface Taken {
 export class FakeIntake implements Intake {
   readonly taken: Taken[] = [];
   ready: (identity: Identity) => Promise<void> | void = () => {};
-  reserveMemory: (maxSize: number, signal: AbortSignal) => Promise<Disposable> = () => {
+  reserveMemory: Intake["reserveMemory"] = () => {
     this.reserved++;
     return Promise.resolve({ [Symbol.dispose]: () => void this.reserved-- });
   };
