@@ -49,6 +49,9 @@ export async function settlePlain(
       from item i
       where m.id = i.id and m.id between ${first}::uuid and ${last}::uuid and m.claim = i.claim
         and m.status = 'processing' and m.attempts = 0 and m.recipient_count = i.recipients
+        -- What a service has reported of one already decides along.
+        and not exists (select from recipients r where r.message_id = m.id
+          and r.message_id between ${first}::uuid and ${last}::uuid and r.status <> 'pending')
       returning m.id
     ), served as (
       update recipients r set status = 'accepted', failure_code = null, attempts = r.attempts + 1,
