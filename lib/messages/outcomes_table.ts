@@ -5,7 +5,7 @@ import type { EspAnswer } from "../esp/outcome.ts";
 import { storable } from "../storable.ts";
 import { spanOf } from "./id_span.ts";
 import type { FailureCode, MessageStatus } from "./message.ts";
-import { type PlainSettlement, settlePlain } from "./plain_outcomes_table.ts";
+import type { PlainSettlement } from "./plain_outcomes_table.ts";
 
 /** What becomes of one recipient. */
 export interface RecipientChange {
@@ -76,21 +76,18 @@ export async function settleAll(
   sql: SystemSql,
   items: readonly Settlement[],
 ): Promise<readonly (Settled | undefined)[]> {
-  const plain = await settlePlain(sql, items.flatMap((item) => plainOf(item) ?? []));
-  const others = items.filter(({ message }) => !plain.has(message));
-  const rows = others.length === 0 ? [] : await write(sql, others);
+  const rows = items.length === 0 ? [] : await write(sql, items);
   const byClaim = new Map(rows.map((row) => [row.claim, row]));
-  return items.map((item) =>
-    plain.has(item.message) ? { status: "delivered", delayMs: 0 } : settledOf(byClaim.get(item.claim))
-  );
+  return items.map((item) => settledOf(byClaim.get(item.claim)));
 }
 
-/** Most settlements need no look at what else is known of their message. */
-function plainOf(
+/** The settlement as `settlePlain` writes it, where that may be true: most need no look at what else is known. */
+export function plainOf(
   { message, claim, calls, changes, then, ofDroppedClaim }: Settlement,
 ): PlainSettlement | undefined {
   const [call, more] = calls;
   if (call === undefined || more !== undefined || then !== "conclude" || ofDroppedClaim) return undefined;
+  if (call.status !== "delivered") return undefined;
   if (!changes.every(({ status, attemptSpent }) => status === "accepted" && attemptSpent)) return undefined;
   const row = callRow(call);
   return {

@@ -3,7 +3,14 @@ import type { MessageId } from "../../lib/ids.ts";
 import { withoutTexts } from "../../lib/messages/bare_settlement.ts";
 import { type ClaimAnswer, claimMessages } from "../../lib/messages/claims_table.ts";
 import { type CallStart, startCalls } from "../../lib/messages/delivery_logs_table.ts";
-import { findSettled, settleAll, type Settled, type Settlement } from "../../lib/messages/outcomes_table.ts";
+import {
+  findSettled,
+  plainOf,
+  settleAll,
+  type Settled,
+  type Settlement,
+} from "../../lib/messages/outcomes_table.ts";
+import { type PlainSettlement, settlePlain } from "../../lib/messages/plain_outcomes_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { isAnswerLost, isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -34,7 +41,9 @@ export class Records {
   readonly #options: RecordsOptions;
   readonly #claim: (id: MessageId) => Promise<ClaimAnswer>;
   readonly #start: (start: CallStart) => Promise<boolean>;
-  readonly #settle: (settlement: Settlement) => Promise<Settled | undefined>;
+  // Batches of their own: each is one statement, so that a batch that fails has written nothing.
+  readonly #settlePlain: (settlement: PlainSettlement) => Promise<boolean>;
+  readonly #settleAny: (settlement: Settlement) => Promise<Settled | undefined>;
 
   constructor(options: RecordsOptions) {
     this.#options = options;
@@ -45,7 +54,11 @@ export class Records {
       return starts.map(({ call }) => done(begun.has(call)));
       // Calls are written down ahead of their turn: they can wait for company.
     }, { ...this.#batches<CallStart>("calls"), gapMs: 4 });
-    this.#settle = coalesce(
+    this.#settlePlain = coalesce(async (settlements) => {
+      const settled = await settlePlain(database.system, settlements);
+      return settlements.map(({ message }) => done(settled.has(message)));
+    }, this.#batches("settlements"));
+    this.#settleAny = coalesce(
       async (settlements) => (await settleAll(database.system, settlements)).map(done),
       this.#batches("settlements"),
     );
@@ -83,6 +96,12 @@ export class Records {
       });
       return await this.#settleWhole(withoutTexts(settlement), signal);
     }
+  }
+
+  async #settle(settlement: Settlement): Promise<Settled | undefined> {
+    const plain = plainOf(settlement);
+    if (plain !== undefined && await this.#settlePlain(plain)) return { status: "delivered", delayMs: 0 };
+    return await this.#settleAny(settlement);
   }
 
   async #settleWhole(settlement: Settlement, signal: AbortSignal): Promise<Settled | undefined> {

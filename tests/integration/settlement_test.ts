@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { type CallId, newId } from "../../lib/ids.ts";
+import type { Settlement } from "../../lib/messages/outcomes_table.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
+import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
 import { type SinkStep, SmtpSink } from "../support/smtp_sink.ts";
 
 /** A relay that takes everybody but one recipient, with a reply that is cut within a character. */
@@ -54,4 +57,68 @@ Deno.test("deliver() writes a call's end without its texts when they cannot be s
   await room.makeDue(id);
   await room.deliver(id, crew);
   assert.equal(sink.mails.length, 1);
+});
+
+/** The settlement of a message that a crew has claimed and called somebody for, all of whose recipients were taken. */
+async function takenOf(room: DeliveryRoom, crew: OpenedCrew, recipients?: readonly string[]) {
+  const answer = await crew.records.claim(await room.submit(recipients), crew.stopped);
+  assert.ok(answer.kind === "claimed");
+  const { message, number: claim } = answer.claim;
+  const call = newId<CallId>();
+  const positions = message.recipients.map(({ id }) => id);
+  const { group, user } = message;
+  const of = { call, message: message.id, group, user, claim, recipients: positions };
+  assert.ok(
+    await crew.records.startCall({ ...of, providerType: "x", attempt: 1, limitMs: 1000 }, crew.stopped),
+  );
+  return {
+    message: message.id,
+    claim,
+    calls: [{ call, status: "delivered" }],
+    changes: positions.map((recipient) => ({ recipient, status: "accepted", attemptSpent: true })),
+    then: "conclude",
+  } satisfies Settlement;
+}
+
+Deno.test("Records.settle() answers for what was delivered though others settled with it fail", async () => {
+  await using room = await DeliveryRoom.open();
+  await refuse(room, "new.status = 'pending' and nextval('refusals') < 3", "40P01");
+  await using crew = room.crew();
+  const [taken, other] = [await takenOf(room, crew), await takenOf(room, crew)];
+  const putOff: Settlement = {
+    ...other,
+    calls: other.calls.map(({ call }) => ({ call, status: "failed" })),
+    changes: other.changes.map(({ recipient }) => (
+      { recipient, status: "pending", delayMs: 30_000, attemptSpent: true, kind: "retry" }
+    )),
+  };
+  const settled = await Promise.all([taken, putOff].map((one) => crew.records.settle(one, crew.stopped)));
+  assert.deepEqual(settled.map((one) => one?.status), ["delivered", "queued"]);
+  const [refusals] = await room.owner.run("select last_value::int as made from refusals");
+  assert.equal(refusals?.["made"], 3, "two failures and one success");
+});
+
+Deno.test("Records.settle() lets what a service reported meanwhile of a recipient decide along", async () => {
+  await using room = await DeliveryRoom.open();
+  await using crew = room.crew();
+  const taken = await takenOf(room, crew, ["one@example.net", "two@example.net"]);
+  await room.owner.query(
+    "update recipients set status = 'bounced', failure_code = 'refused' where message_id = $1 and position = 2",
+    [taken.message],
+  );
+  assert.equal((await crew.records.settle(taken, crew.stopped))?.status, "failed");
+  assert.equal(await room.statusOf(taken.message), "failed/refused");
+  assert.deepEqual((await room.recipientsOf(taken.message)).map(({ status }) => status), [
+    "accepted",
+    "bounced",
+  ]);
+});
+
+Deno.test("Records.settle() believes no plain success of a call that did not end as one", async () => {
+  await using room = await DeliveryRoom.open();
+  await using crew = room.crew();
+  const taken = await takenOf(room, crew);
+  const calls = taken.calls.map(({ call }) => ({ call, status: "partial" as const }));
+  assert.equal((await crew.records.settle({ ...taken, calls }, crew.stopped))?.status, "delivered");
+  assert.deepEqual((await room.logsOf(taken.message)).map((log) => log["status"]), ["partial"]);
 });
