@@ -11,6 +11,8 @@ export interface PostgresQueueOptions {
   readonly database: Database;
   /** The longest that one statement is waited for; 5 s when it is left out. */
   readonly timeoutMs?: number;
+  /** The shortest time between two notifications of waiting workers; 20 ms when it is left out. */
+  readonly notifyGapMs?: number;
 }
 
 /**
@@ -29,7 +31,6 @@ const countTo = 100_000;
 const maxRemembered = 10_000;
 const pollMs = 1_000;
 const faultPauseMs = 250;
-const notifyGapMs = 20;
 const scanEveryMs = 10_000;
 const scanIdleMs = 1_000;
 /** A scan may take this part of the time at most, however long one takes. */
@@ -39,12 +40,19 @@ const moveLookBackS = 30;
 class PostgresQueue implements Queue {
   readonly #database: Database;
   readonly #timeoutMs: number;
+  readonly #notifyGapMs: number;
   readonly #lanes = new LaneCursors();
   /** The last entry that this process pushed to each lane, to see whether the lane was empty. */
   readonly #pushed = new Map<GroupId, number>();
   readonly #closing = new AbortController();
   readonly #ringing = new EventTarget();
   readonly #running = new Set<Promise<unknown>>();
+  /**
+   * Notifies also when the lane was not empty, unlike ruling 3.11 for pushes: to know, the ingesting statement would
+   * look for an older entry of the group, from the start of its lane's index through all the dead ones there, for it
+   * has no place to begin from as a push has. What the ruling guards against, many commits that notify, the gap bounds
+   * as well, and none of them is the ingesting one.
+   */
   readonly rowBells: RowBells = { rang: () => this.#notify() };
   #listening: AsyncDisposable | undefined;
   #rings = 0;
@@ -59,6 +67,7 @@ class PostgresQueue implements Queue {
   constructor(options: PostgresQueueOptions) {
     this.#database = options.database;
     this.#timeoutMs = options.timeoutMs ?? 5_000;
+    this.#notifyGapMs = options.notifyGapMs ?? 20;
   }
 
   async push(bells: readonly Doorbell[], delayMs = 0): Promise<readonly PushResult[]> {
@@ -175,7 +184,10 @@ class PostgresQueue implements Queue {
     if (lanes.some(({ waited }) => !waited)) this.#notify();
   }
 
-  /** One notification at a time, and one more for all that rang meanwhile: a commit that notifies locks out others. */
+  /**
+   * At once when the last is longer ago than the gap; else one for all that rang meanwhile, when the gap has passed: a
+   * commit that notifies locks out others.
+   */
   #notify(): void {
     this.#notifyAgain = true;
     if (this.#notifying) return;
@@ -188,7 +200,7 @@ class PostgresQueue implements Queue {
       while (this.#notifyAgain && !this.#closing.signal.aborted) {
         this.#notifyAgain = false;
         await this.#ask(entries.notifyWaiting(this.#database.system, channel));
-        if (!this.#closing.signal.aborted) await this.#pause(notifyGapMs);
+        if (!this.#closing.signal.aborted) await this.#pause(this.#notifyGapMs);
       }
     } catch {
       // Workers look each second besides; what is wrong with the database, the next push tells.

@@ -56,6 +56,60 @@ Deno.test("PostgresQueue: reserve() meets an entry that became visible after lat
   assert.deepEqual((await queue.reserve(10, 20_000)).map(({ message }) => message), [late]);
 });
 
+/** What workers who listen hear, and a word of our own behind it, after which nothing said before is outstanding. */
+async function openEar(ownerUrl: string) {
+  await using stack = new AsyncDisposableStack();
+  const heard: string[] = [];
+  const news = new EventTarget();
+  const listening = Promise.withResolvers<void>();
+  const ear = stack.use(openDatabase({ url: ownerUrl }));
+  const hear = (payload: string) => {
+    heard.push(payload);
+    news.dispatchEvent(new Event("news"));
+  };
+  stack.use(ear.listen("queue_rung", hear, listening.resolve));
+  await listening.promise;
+  const held = stack.move();
+  const until = async (isEnough: () => boolean) => {
+    while (!isEnough()) {
+      await new Promise((resolve) => news.addEventListener("news", resolve, { once: true }));
+    }
+  };
+  return {
+    heard,
+    hears: (count: number) => until(() => heard.length >= count),
+    async last() {
+      await ear.system`select pg_notify('queue_rung', 'last')`;
+      await until(() => heard.includes("last"));
+    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+Deno.test("PostgresQueue: a lone ring with a row is told at once, more within the gap not before its end", async () => {
+  await using test = await testDatabase();
+  await using ear = await openEar(test.ownerUrl);
+  await using database = openDatabase({ url: test.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
+  await using queue = openPostgresQueue({ database, notifyGapMs: 3_600_000 });
+  queue.rowBells?.rang();
+  await ear.hears(1);
+  for (let n = 0; n < 100; n++) queue.rowBells?.rang();
+  await ear.last();
+  assert.deepEqual(ear.heard, ["", "last"]);
+});
+
+Deno.test("PostgresQueue: many rings with rows within the gap are told as one more", async () => {
+  await using test = await testDatabase();
+  await using ear = await openEar(test.ownerUrl);
+  await using database = openDatabase({ url: test.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
+  const queue = openPostgresQueue({ database });
+  for (let n = 0; n < 100; n++) queue.rowBells?.rang();
+  await ear.hears(2);
+  await queue[Symbol.asyncDispose]();
+  await ear.last();
+  assert.deepEqual(ear.heard, ["", "", "last"]);
+});
+
 Deno.test("PostgresQueue: intake may push and no more, a group nothing", async () => {
   await using test = await testDatabase();
   const bell = { group: newId<GroupId>(), message: newId<MessageId>() };
