@@ -35,9 +35,22 @@ export async function sendApart(
       continue;
     }
     for (const [id, outcome] of report.recipients) outcomes.set(id, outcome);
+    const obstacle = obstacleIn(report);
+    if (obstacle !== undefined) {
+      for (const { id } of open.splice(0).flat()) outcomes.set(id, obstacle);
+    }
     if (report.providerMessageId !== undefined || last.providerMessageId === undefined) last = report;
   }
   return { ...last, recipients: outcomes };
+}
+
+/** What keeps the service from taking anything now: nobody else is sent to, so that this call comes to its end. */
+function obstacleIn({ recipients }: CallReport): RecipientOutcome | undefined {
+  const [outcome] = recipients.values();
+  if (outcome?.kind === "wait") return outcome;
+  if (outcome?.kind !== "retry" && outcome?.kind !== "unknown") return undefined;
+  const { fault } = outcome;
+  return fault.blame === "provider" ? { kind: "retry", fault } : undefined;
 }
 
 const notToldApart: RecipientOutcome = {

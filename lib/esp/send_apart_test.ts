@@ -58,3 +58,32 @@ Deno.test("sendApart() stops after forty requests, and who is not told apart by 
   assert.equal(report.recipients.size, 800);
   assert.ok([...report.recipients.values()].every(({ kind }) => kind === "retry" || kind === "refused"));
 });
+
+Deno.test("sendApart() asks a service no more that makes a part wait or does not answer it", async () => {
+  const fault = { blame: "provider", code: "timeout", detail: "" } as const;
+  const cases: readonly (readonly [RecipientOutcome, RecipientOutcome])[] = [
+    [{ kind: "wait", cause: "throttled", fault, afterMs: 9 }, {
+      kind: "wait",
+      cause: "throttled",
+      fault,
+      afterMs: 9,
+    }],
+    [{ kind: "retry", fault }, { kind: "retry", fault }],
+    [{ kind: "unknown", fault }, { kind: "retry", fault }],
+  ];
+  for (const [answer, ofOthers] of cases) {
+    let requests = 0;
+    const report = await sendApart(recipients(8), (some) => {
+      const isRecipientFault = requests++ === 0;
+      const outcome: RecipientOutcome = isRecipientFault
+        ? { kind: "refused", fault: { ...fault, blame: "message" } }
+        : answer;
+      return Promise.resolve({ recipients: new Map(some.map(({ id }) => [id, outcome])), isRecipientFault });
+    });
+    assert.equal(requests, 2);
+    assert.deepEqual([...report.recipients.values()], [
+      ...Array.from({ length: 4 }, () => answer),
+      ...Array.from({ length: 4 }, () => ofOthers),
+    ]);
+  }
+});
