@@ -19,9 +19,13 @@ const mostAttachments = 250;
 /** An attachment of this size or more goes up in pieces, each a multiple of 320 KiB below 4 MB. */
 const uploadFrom = 2_900_000;
 const pieceSize = 12 * 320 * 1024;
-/** Attachments must begin within this time, and no call lasts much longer: an older draft belongs to nobody. */
-const longestMs = 1_200_000;
-const abandonedAfterMs = 3 * longestMs;
+/**
+ * What a draft lacks must be added within this time: its worker waits eleven minutes for the end of a call and then
+ * counts it as lost, so a draft that was sent later would be sent twice.
+ */
+const longestMs = 480_000;
+/** No call lasts as long: an older draft belongs to nobody. */
+const abandonedAfterMs = 3_600_000;
 
 /**
  * Sends a message too large for one request: a draft of all but its largest attachments, then these, then the draft is
@@ -69,7 +73,7 @@ async function complete(
   }
   for (const part of parts) {
     if (performance.now() > endAt) return { outcome: tooSlow };
-    const attached = await attach(mailbox, path, part, signal);
+    const attached = await attach(mailbox, path, part, { endAt, signal });
     if (attached.outcome.kind !== "accepted") return attached;
   }
   return undefined;
@@ -95,16 +99,22 @@ async function sendDraft(mailbox: GraphMailbox, path: string, signal: AbortSigna
   return sent;
 }
 
+/** How long a draft may be worked on: by the clock of `performance`, and until the call is ended. */
+interface Span {
+  readonly endAt: number;
+  readonly signal: AbortSignal;
+}
+
 async function attach(
   mailbox: GraphMailbox,
   path: string,
   part: DetachedPart,
-  signal: AbortSignal,
+  { endAt, signal }: Span,
 ): Promise<GraphResult> {
   const content = part.content();
   const { name, contentType, contentId, isInline } = part;
   const common = { name, contentType, isInline, ...(contentId === undefined ? {} : { contentId }) };
-  if (content.length >= uploadFrom) return await upload(mailbox, path, common, content, signal);
+  if (content.length >= uploadFrom) return await upload(mailbox, path, common, content, { endAt, signal });
   const attachment = {
     "@odata.type": "#microsoft.graph.fileAttachment",
     ...common,
@@ -123,7 +133,7 @@ async function upload(
   path: string,
   common: Readonly<Record<string, string | boolean>>,
   content: Uint8Array,
-  signal: AbortSignal,
+  { endAt, signal }: Span,
 ): Promise<GraphResult> {
   const item = { AttachmentItem: { attachmentType: "file", size: content.length, ...common } };
   const request = {
@@ -137,6 +147,7 @@ async function upload(
   if (url === undefined || !mailbox.isUploadUrl(url)) return { ...opened, outcome: foreignUrl };
   let last = opened;
   for (let from = 0; from < content.length; from += pieceSize) {
+    if (performance.now() > endAt) return { outcome: tooSlow };
     const piece = content.subarray(from, from + pieceSize);
     const to = from + piece.length;
     const headers = {
