@@ -47,8 +47,8 @@ export async function settlePlain(
         provider_id = coalesce(i.provider_id, m.provider_id), attempts = 1, ring_after = null, rings = 0,
         processed_at = clock_timestamp()
       from item i
-      where m.id = i.id and m.id between ${first}::uuid and ${last}::uuid and m.claim = i.claim
-        and m.status = 'processing' and m.attempts = 0 and m.recipient_count = i.recipients
+      where m.id = i.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
+        and m.claim = i.claim and m.status = 'processing' and m.attempts = 0 and m.recipient_count = i.recipients
         -- What a service has reported of one already decides along.
         and not exists (select from recipients r where r.message_id = m.id
           and r.message_id between ${first}::uuid and ${last}::uuid and r.status <> 'pending')
