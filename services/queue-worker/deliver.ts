@@ -153,15 +153,17 @@ async function lookInto(
   }
 }
 
-/** Why none of these is to be called now: then the body need not be read. */
+/** Why none of these is to be called now, by the first that may be again: then the body need not be read. */
 async function restOf(providers: readonly OpenProvider[], { health }: Crew): Promise<Rest | undefined> {
-  let rest: Rest | undefined;
+  let shortest: Rest | undefined;
   for (const provider of providers) {
+    let rest: Rest | undefined;
     if (provider.paused === true) rest = paused;
-    else rest = provider.id === undefined ? undefined : await health.look({ ...provider, id: provider.id });
+    else if (provider.id !== undefined) rest = await health.look({ ...provider, id: provider.id });
     if (rest === undefined) return undefined;
+    if (shortest === undefined || rest.forMs < shortest.forMs) shortest = rest;
   }
-  return rest;
+  return shortest;
 }
 
 /** A message that ended its workers again and again is not given to another one. */

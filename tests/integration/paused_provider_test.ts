@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { storeEvents } from "../../lib/events/webhooks_table.ts";
+import type { RecipientId } from "../../lib/ids.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
@@ -24,6 +25,25 @@ Deno.test("deliver() lets mail of a paused provider wait, without a call or an a
   await room.makeDue(id);
   await room.deliver(id, crew);
   assert.deepEqual([await room.statusOf(id), sink.mails.length], ["delivered", 1]);
+});
+
+Deno.test("deliver() lets mail wait as long as the first of its providers rests, not the last", async () => {
+  await using sink = await SmtpSink.open();
+  await using room = await DeliveryRoom.open();
+  const [open, resting] = [await room.relay(sink.port), await room.relay(sink.port)];
+  await room.rule([open, resting]);
+  await room.owner.query("update esp_providers set paused_at = now() where id = $1", [resting]);
+  await using crew = room.crew();
+  const fault = { blame: "provider", code: "timeout", detail: "No answer" } as const;
+  const report = { recipients: new Map([[1 as RecipientId, { kind: "retry", fault } as const]]) };
+  const subject = { id: open, group: room.account.group, name: "one" };
+  for (let time = 0; time < 5; time++) await crew.health.note(subject, report);
+  const id = await room.submit();
+  await room.deliver(id, crew);
+  const [state] = await room.recipientsOf(id);
+  assert.equal(state?.code, "breaker_open");
+  assert.ok(Number(state?.due) < 40, `half a minute and a fifth: ${state?.due}`);
+  assert.equal(sink.mails.length, 0);
 });
 
 Deno.test("deliver() does not send again what the service has reported meanwhile", async () => {
