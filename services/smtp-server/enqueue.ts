@@ -10,7 +10,7 @@ export type Enqueue = (bell: Doorbell, attempt?: RingAttempt) => Promise<void>;
 
 /** What ringing needs. */
 export interface EnqueueOptions {
-  readonly queue: Queue;
+  readonly queue: Pick<Queue, "push">;
   readonly database: Database;
   /** 500 ms, 1 s, 2 s (ruling 1.19). */
   readonly delaysMs?: readonly number[];
