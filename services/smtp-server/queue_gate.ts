@@ -7,14 +7,14 @@ import { sleepFor } from "../../lib/retry.ts";
  * (ruling 3.3). Closed by the first failure, opened again by the first probe that is answered.
  */
 export class QueueGate implements AsyncDisposable {
-  readonly #queue: Queue;
+  readonly #queue: Pick<Queue, "ping">;
   readonly #probeMs: number;
   readonly #onChange: (isDown: boolean) => void;
   readonly #stop = new AbortController();
   #probing: Promise<void> | undefined;
 
   constructor(
-    queue: Queue,
+    queue: Pick<Queue, "ping">,
     options: { readonly probeMs?: number; readonly onChange?: (isDown: boolean) => void } = {},
   ) {
     this.#queue = queue;
