@@ -9,7 +9,8 @@ import {
   takeExpiredClaims,
   takeLostDoorbells,
 } from "../../lib/messages/orphans_table.ts";
-import { settleAll } from "../../lib/messages/outcomes_table.ts";
+import { plainOf, settleAll } from "../../lib/messages/outcomes_table.ts";
+import { settlePlain } from "../../lib/messages/plain_outcomes_table.ts";
 import {
   findDueBodies,
   findKept,
@@ -56,6 +57,12 @@ async function takeMailIn(database: Database, account: TestAccount): Promise<voi
     return { submission, storageRef: "local:x.seg#1+1" as const, ...(hash && { submissionHash: hash }) };
   });
   const verdicts = await insertMessages(database, items, 3_600_000);
+  // The same again is looked up one by one.
+  const again = items.map((item) => ({
+    ...item,
+    submission: { ...item.submission, id: newId<MessageId>() },
+  }));
+  await insertMessages(database, again, 3_600_000);
   const ids = items.map((item) => item.submission.id);
   await findStored(database.system, ids);
   await markEnqueueFailed(
@@ -95,20 +102,20 @@ async function deliverMail(database: Database, account: TestAccount, due: readon
     limitMs: 30_000,
   }));
   await startCalls(database.system, calls);
-  await settleAll(
-    database.system,
-    calls.map(({ call, message, claim, recipients }) => ({
-      message,
-      claim,
-      calls: [{ call, status: "delivered" as const }],
-      changes: recipients.map((recipient) => ({
-        recipient,
-        status: "accepted" as const,
-        attemptSpent: true,
-      })),
-      then: "conclude" as const,
+  const settlements = calls.map(({ call, message, claim, recipients }) => ({
+    message,
+    claim,
+    calls: [{ call, status: "delivered" as const }],
+    changes: recipients.map((recipient) => ({
+      recipient,
+      status: "accepted" as const,
+      attemptSpent: true,
     })),
-  );
+    then: "conclude" as const,
+  }));
+  const [one, ...others] = settlements;
+  await settlePlain(database.system, others.flatMap((settlement) => plainOf(settlement) ?? []));
+  if (one !== undefined) await settleAll(database.system, [one]);
   await takeLostDoorbells(
     database.system,
     [{ group: account.group, rungAt: new Date() }],

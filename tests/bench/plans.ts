@@ -1,6 +1,6 @@
 // `deno task plans`: fills a database with a million messages and looks, with EXPLAIN ANALYZE and as each service's own
-// role, at the plan of every statement the services make. One line for each statement; ends with 1 when one of them reads
-// a large table from its beginning.
+// role, at the plan of every statement the services make and at what it reads, also within functions. One line for each
+// statement; ends with 1 when one of them reads a large table from its beginning, or a large part of one.
 import { writeSync } from "node:fs";
 import { join } from "node:path";
 import { openSession, type Session } from "../../lib/postgres/database.ts";
@@ -44,11 +44,20 @@ try {
 }
 Deno.exitCode = isBad ? 1 : 0;
 
-function tell(role: string, { statement, ms, buffers, wholeTables }: Look): void {
-  if (wholeTables.length > 0) isBad = true;
-  const verdict = wholeTables.length > 0 ? `READS ALL OF ${wholeTables.join(", ")}` : "by index";
+function tell(role: string, { statement, ms, buffers, wholeTables, entries }: Look): void {
+  // What is queued is a hundredth, and its gauge counts all of it; twice as much nobody needs to read.
+  const isMuch = entries > Math.max(million / 50, 10_000);
+  if (wholeTables.length > 0 || isMuch) isBad = true;
+  const verdict = wholeTables.length > 0
+    ? `READS ALL OF ${wholeTables.join(", ")}`
+    : isMuch
+    ? "READS TOO MUCH"
+    : "by index";
   const words = statement.replace(/\s+/g, " ").trim().slice(0, 90);
-  say(`${ms.toFixed(2).padStart(9)} ms ${String(buffers).padStart(7)} pages  ${verdict}  ${role}: ${words}`);
+  const numbers = `${ms.toFixed(2).padStart(9)} ms ${String(buffers).padStart(7)} pages ${
+    String(entries).padStart(7)
+  } entries`;
+  say(`${numbers}  ${verdict}  ${role}: ${words}`);
 }
 
 /** Mostly finished mail, as in a system that has run for weeks; one part in a hundred is queued, due or later. */
