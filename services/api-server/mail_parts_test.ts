@@ -12,7 +12,9 @@ function queueOf(push: (bells: readonly Doorbell[]) => Promise<readonly PushResu
   return { push, [Symbol.asyncDispose]: () => Promise.resolve() } as unknown as Queue;
 }
 
-const noStore = () => Promise.reject(new Error("no store"));
+function noStore(): Promise<never> {
+  return Promise.reject(new Error("no store"));
+}
 
 Deno.test("ring() opens the queue anew after it could not be opened, and tells each failure without throwing", async () => {
   const faults: unknown[] = [];

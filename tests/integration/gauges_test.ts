@@ -7,7 +7,9 @@ import { DeliveryRoom } from "../support/delivery_room.ts";
 async function shown(room: DeliveryRoom, name: string): Promise<Record<string, number>> {
   const lines = (await room.metrics.text()).matchAll(new RegExp(`^${name}\\{([^}]*)\\} (\\S+)$`, "gm"));
   return Object.fromEntries(
-    [...lines].map(([, labels = "", value]) => [/stat(?:us|e)="(\w+)"/.exec(labels)?.[1] ?? labels, Number(value)]),
+    [...lines].map((
+      [, labels = "", value],
+    ) => [/stat(?:us|e)="(\w+)"/.exec(labels)?.[1] ?? labels, Number(value)]),
   );
 }
 
