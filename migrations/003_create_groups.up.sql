@@ -224,6 +224,20 @@ create trigger esp_providers_permission before update of provider_type, settings
   when ((old.provider_type, old.settings) is distinct from (new.provider_type, new.settings))
   execute function withdraw_operator_credentials();
 
+-- What somebody has changed may work again: the next message shows it, without waiting for a probe.
+create function forget_provider_fault() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+begin
+  update provider_state set needs_attention_since = null, next_probe_at = null, updated_at = clock_timestamp()
+  where provider_id = new.id and needs_attention_since is not null;
+  return null;
+end
+$$;
+create trigger esp_providers_repaired after update on esp_providers for each row
+  when ((old.provider_type, old.settings, old.secrets, old.operator_credentials)
+    is distinct from (new.provider_type, new.settings, new.secrets, new.operator_credentials))
+  execute function forget_provider_fault();
+
 create function raise_own_revision() returns trigger language plpgsql as $$
 begin
   new.revision := old.revision + 1;

@@ -18,6 +18,7 @@ revoke all on sequence message_claims from smtp_proxy_worker;
 alter function require_smtp_membership() owner to current_user;
 alter function user_is_unattached(uuid) owner to current_user;
 alter function raise_group_revision() owner to current_user;
+alter function forget_provider_fault() owner to current_user;
 alter function raise_user_revision() owner to current_user;
 grant execute on all functions in schema public to public;
 drop function drop_week(text, integer), message_week_end(oid);

@@ -136,6 +136,10 @@ create policy trigger_looks on group_members for select to smtp_proxy_trigger us
 grant select (id, revision), update (revision, updated_at) on groups to smtp_proxy_trigger;
 grant select (id, account_type, status, revision), update (revision, updated_at) on users to smtp_proxy_trigger;
 grant select (user_id) on group_members to smtp_proxy_trigger;
+create policy trigger_clears on provider_state to smtp_proxy_trigger using (true) with check (true);
+grant select (provider_id, needs_attention_since), update (needs_attention_since, next_probe_at, updated_at)
+  on provider_state to smtp_proxy_trigger;
+alter function forget_provider_fault() owner to smtp_proxy_trigger;
 alter function require_smtp_membership() owner to smtp_proxy_trigger;
 alter function user_is_unattached(uuid) owner to smtp_proxy_trigger;
 alter function raise_group_revision() owner to smtp_proxy_trigger;

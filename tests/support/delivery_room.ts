@@ -146,13 +146,13 @@ export class DeliveryRoom implements AsyncDisposable {
     return await this.provider("smtp", { host: "127.0.0.1", port, tls: "none", ...settings }, secret);
   }
 
-  /** Gives the account's group a provider of any kind; its secrets are sealed by the keys given. */
+  /** Gives the account's group a provider of any kind, or changes one (`of`); its secrets are sealed by the keys given. */
   async provider(
     type: string,
     settings: Record<string, unknown>,
-    secret?: { readonly secrets: Record<string, unknown>; readonly keys: string },
+    secret?: { readonly secrets: Record<string, unknown>; readonly keys: string; readonly of?: ProviderId },
   ): Promise<ProviderId> {
-    const id = newId<ProviderId>();
+    const id = secret?.of ?? newId<ProviderId>();
     const { group } = this.account;
     const keys = secret && await parseKeys(secret.keys);
     const sealed = keys && await seal(JSON.stringify(secret.secrets), providerOwner(group, id), keys);
