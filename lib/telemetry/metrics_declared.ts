@@ -171,6 +171,7 @@ export const declaredMetrics = {
         "throttled",
         "credentials",
         "configuration",
+        "sender",
         "unavailable",
         "breaker_open",
         "paused",

@@ -80,11 +80,7 @@ export function changeFor(
   }
   const { outcome, unknown } = verdict;
   const judgement = judge(outcome, { ...trial, unknown }, crew.terms);
-  if (outcome.kind === "wait") {
-    // To whoever watches both are something to be set right with the service.
-    const cause = outcome.cause === "sender" ? "configuration" : outcome.cause;
-    crew.metrics.worker.waits.add({ cause });
-  }
+  if (outcome.kind === "wait") crew.metrics.worker.waits.add({ cause: outcome.cause });
   if (outcome.kind === "unknown" && judgement.status === "pending") {
     crew.metrics.worker.resent.add({ reason: "unknown" });
   }

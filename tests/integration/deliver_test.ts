@@ -197,6 +197,7 @@ Deno.test("deliver() marks no relay that takes mail for anybody, whatever it say
   const states = (await room.recipientsOf(id)).map(({ status }) => status);
   assert.deepEqual(states, ["accepted", "refused", "pending"]);
   assert.deepEqual(await room.owner.query("select action from activity_logs", []), []);
+  assert.match(await room.metrics.text(), /delivery_waits_total\{cause="sender".*\} 1/);
 });
 
 Deno.test("deliver() lets a sender that a relay turns away wait alone: others' mail goes out by it", async () => {
