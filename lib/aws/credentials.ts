@@ -1,4 +1,5 @@
 import type { AwsCredentials } from "./aws_credentials.ts";
+import type { DirectRequest } from "./fetch_direct.ts";
 
 /** Where credentials come from; one source is used by many calls at a time. */
 export interface CredentialSource {
@@ -31,6 +32,8 @@ export interface CredentialWish {
 /** The world as credentials see it. */
 export interface CredentialWorld {
   readonly fetch: typeof fetch;
+  /** The same past every proxy, for `http:` addresses of the machine itself. */
+  readonly fetchDirect: (url: URL, request: DirectRequest) => Promise<Response>;
   readonly now: () => Date;
   /** A variable of the environment; undefined when it is not set. */
   readonly env: (name: string) => string | undefined;

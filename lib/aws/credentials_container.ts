@@ -1,6 +1,6 @@
 import type { AwsCredentials } from "./aws_credentials.ts";
 import { CredentialsFailure, type CredentialWorld } from "./credentials.ts";
-import { askForCredentials, parseCredentials } from "./credentials_request.ts";
+import { askNearby, parseCredentials } from "./credentials_request.ts";
 
 const whom = "the container's credential service";
 const timeoutMs = 2000;
@@ -15,7 +15,7 @@ const loopback = /^127(\.\d{1,3}){3}$/;
 export async function containerCredentials(world: CredentialWorld): Promise<AwsCredentials> {
   const url = addressOf(world);
   const authorization = await authorizationOf(world);
-  const answer = await askForCredentials(world, {
+  const answer = await askNearby(world, {
     whom,
     url,
     headers: {

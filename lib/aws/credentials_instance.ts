@@ -1,6 +1,6 @@
 import type { AwsCredentials } from "./aws_credentials.ts";
 import { CredentialsFailure, type CredentialWorld } from "./credentials.ts";
-import { askForCredentials, type CredentialAnswer, parseCredentials } from "./credentials_request.ts";
+import { askNearby, type CredentialAnswer, parseCredentials } from "./credentials_request.ts";
 
 const whom = "the instance metadata service";
 const timeoutMs = 1000;
@@ -36,7 +36,7 @@ export async function instanceCredentials(world: CredentialWorld): Promise<AwsCr
 }
 
 async function openSession(world: CredentialWorld): Promise<string> {
-  const answer = await askForCredentials(world, {
+  const answer = await askNearby(world, {
     whom,
     url: new URL("/latest/api/token", endpointOf(world)),
     method: "PUT",
@@ -50,7 +50,7 @@ async function openSession(world: CredentialWorld): Promise<string> {
 
 async function ask(world: CredentialWorld, path: string, headers: Readonly<Record<string, string>>) {
   const url = new URL(path, endpointOf(world));
-  const answer = await askForCredentials(world, { whom, url, headers, timeoutMs });
+  const answer = await askNearby(world, { whom, url, headers, timeoutMs });
   if (answer.status === 200 || (answer.status === 404 && path === rolesPath)) return answer;
   throw failureOf(answer, "gives no credentials");
 }

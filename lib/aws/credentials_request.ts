@@ -31,9 +31,24 @@ export async function askForCredentials(
   { fetch }: Pick<CredentialWorld, "fetch">,
   request: CredentialRequest,
 ): Promise<CredentialAnswer> {
+  return await ask(fetch, request);
+}
+
+/**
+ * The same of a service of the machine itself, which has no body to read: past every proxy, but for `https:`, whose
+ * keys no proxy can read.
+ */
+export async function askNearby(
+  { fetch, fetchDirect }: Pick<CredentialWorld, "fetch" | "fetchDirect">,
+  request: Omit<CredentialRequest, "body">,
+): Promise<CredentialAnswer> {
+  return await ask(request.url.protocol === "http:" ? fetchDirect : fetch, request);
+}
+
+async function ask(call: Call, request: CredentialRequest): Promise<CredentialAnswer> {
   for (let attempt = 1;; attempt++) {
     try {
-      const answer = await askOnce(fetch, request);
+      const answer = await askOnce(call, request);
       if (answer.status < 500 || attempt === tries) return answer;
     } catch (error) {
       if (attempt < tries) continue;
@@ -47,7 +62,17 @@ export async function askForCredentials(
   }
 }
 
-async function askOnce(call: typeof fetch, request: CredentialRequest): Promise<CredentialAnswer> {
+interface CallInit {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly redirect: "manual";
+  readonly signal: AbortSignal;
+  readonly body?: Uint8Array<ArrayBuffer>;
+}
+
+type Call = (url: URL, init: CallInit) => Promise<Response>;
+
+async function askOnce(call: Call, request: CredentialRequest): Promise<CredentialAnswer> {
   const { url, method = "GET", headers = {}, body, timeoutMs } = request;
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new Error(`it took more than ${timeoutMs} ms`)), timeoutMs);

@@ -1,9 +1,11 @@
 import type { CredentialWorld } from "./credentials.ts";
 import { CredentialsFailure } from "./credentials.ts";
+import { fetchDirect } from "./fetch_direct.ts";
 
 /** The process's own world: what it may not read is refused, and says which permission is missing. */
 export const processWorld: CredentialWorld = {
   fetch: (input, init) => fetch(input, init),
+  fetchDirect,
   now: () => new Date(),
   env: readVariable,
   readTextFile: (path) => Deno.readTextFile(path),

@@ -31,6 +31,7 @@ function worldOf(
   };
   const world: CredentialWorld = {
     fetch: call as typeof fetch,
+    fetchDirect: call,
     now: () => new Date("2026-01-02T03:04:05Z"),
     env: (name) => variables[name],
     readTextFile: (path) =>
@@ -326,6 +327,7 @@ Deno.test("chain: takes the first that is there, and says what was looked for wh
 Deno.test("createCredentials() shares what is everybody's and keeps apart what belongs to one", () => {
   const create = createCredentials({
     fetch,
+    fetchDirect: fetch,
     now: () => new Date(0),
     env: () => undefined,
     readTextFile: () => Promise.reject(new Error("none")),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CredentialsFailure, type CredentialWish } from "../../lib/aws/credentials.ts";
+import { fetchDirect } from "../../lib/aws/fetch_direct.ts";
 import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import { ses } from "../../lib/esp/ses.ts";
 import { KeyMint, openContainer, openMetadata, openSts } from "../support/fake_aws_identity.ts";
@@ -55,6 +56,7 @@ class Cloud implements AsyncDisposable {
   get world() {
     return {
       fetch,
+      fetchDirect,
       now: () => this.now(),
       env: (name: string) => this.variables[name],
       readTextFile: (path: string) =>

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { fetchDirect } from "../../lib/aws/fetch_direct.ts";
 import { createCredentials } from "../../lib/aws/open_credentials.ts";
 import type { ProviderId } from "../../lib/ids.ts";
 import { newKeyText, parseKeys } from "../../lib/secrets/seal.ts";
@@ -20,6 +21,7 @@ function operatorCredentials(variables: Readonly<Record<string, string>> = {}) {
   };
   return createCredentials({
     fetch,
+    fetchDirect,
     now: () => new Date(),
     env: (name) => all[name],
     readTextFile: () => Promise.reject(new Error("There is no such file")),
