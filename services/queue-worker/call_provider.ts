@@ -11,6 +11,7 @@ import type { DeliveryTerms } from "./crew.ts";
 import { type Delivery, settle } from "./delivery.ts";
 import { Interrupted } from "./interrupted.ts";
 import type { OpenProvider } from "./open_providers.ts";
+import { reportInTime } from "./report_in_time.ts";
 import type { Slots } from "./slots.ts";
 import { storable } from "../../lib/storable.ts";
 
@@ -139,18 +140,13 @@ async function deliverNamed(
 /** The port promises a report whatever happens; a call of which nobody knows the end is `unknown`. */
 async function deliverInTime(delivery: Delivery, esp: Esp, parcel: Parcel): Promise<CallReport> {
   const { crew, signal } = delivery;
-  const limitMs = reportLimitMs(crew.terms);
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`No report after ${limitMs} ms`)), limitMs);
   try {
-    return await Promise.race([esp.deliver(parcel, signal), late.promise]);
+    return await reportInTime(reportLimitMs(crew.terms), signal, (own) => esp.deliver(parcel, own));
   } catch (error) {
     const { id: messageId, correlationId } = parcel.message;
     crew.log.error("provider broke its promise", { messageId, correlationId, call: parcel.call, error });
     const detail = error instanceof Error ? error.message : String(error);
     return { recipients: new Map(parcel.recipients.map(({ id }) => [id, lostCount("esp_fault", detail)])) };
-  } finally {
-    clearTimeout(timer);
   }
 }
 
