@@ -8,6 +8,8 @@ export interface DirectRequest {
   readonly signal: AbortSignal;
 }
 
+/** An agent that is given no `proxyEnv` takes the process's environment where NODE_USE_ENV_PROXY is set. */
+const withoutProxies = { keepAlive: false, proxyEnv: {} };
 const withoutBody = [204, 205, 304];
 
 /**
@@ -21,9 +23,12 @@ export function fetchDirect(
 ): Promise<Response> {
   const { promise, resolve, reject } = Promise.withResolvers<Response>();
   if (signal.aborted) return Promise.reject(signal.reason);
-  // An agent that is told of no environment uses that of the process when NODE_USE_ENV_PROXY is set.
-  const agent = new Agent({ keepAlive: false, proxyEnv: {} });
-  const call = httpRequest(url, { method, headers: { ...headers }, agent, signal });
+  const call = httpRequest(url, {
+    method,
+    headers: { ...headers },
+    agent: new Agent(withoutProxies),
+    signal,
+  });
   call.once("response", (message) => {
     try {
       resolve(responseOf(message));
