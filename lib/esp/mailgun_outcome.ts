@@ -12,6 +12,7 @@ export function outcomeOfMailgun(result: HttpResult, now: Date, secrets: Secrets
     case 200:
       return outcomeOfSuccess(result, hearing);
     case 400:
+      if (isUnknownToSandbox(words ?? result.text)) return waiting("sender", result, hearing);
       return isAccountFault(words ?? result.text)
         ? waiting("configuration", result, hearing)
         : refused(result, hearing);
@@ -40,9 +41,12 @@ export function mailgunWords(answer: HttpAnswer): string | undefined {
 
 /** Whether one of the recipients is what Mailgun does not like, so that the others could be sent to. */
 export function isRecipientFault(result: HttpResult): boolean {
-  if (result.kind !== "answered" || result.status !== 400) return false;
+  if (result.kind !== "answered") return false;
   const words = mailgunWords(result) ?? "";
-  return !isAccountFault(words) && /\bto\b.{0,20}(parameter|address|field)|recipient/i.test(words);
+  if (result.status === 403) return isUnknownToSandbox(words);
+  if (result.status !== 400) return false;
+  return isUnknownToSandbox(words) ||
+    !isAccountFault(words) && /\bto\b.{0,20}(parameter|address|field)|recipient/i.test(words);
 }
 
 function outcomeOfSuccess(answer: HttpAnswer, hearing: Hearing): RecipientOutcome {
@@ -55,12 +59,18 @@ function outcomeOfSuccess(answer: HttpAnswer, hearing: Hearing): RecipientOutcom
 
 function outcomeOfForbidden(answer: HttpAnswer, hearing: Hearing): RecipientOutcome {
   const words = hearing.words ?? answer.text;
+  if (isUnknownToSandbox(words)) return waiting("sender", answer, hearing);
   if (/large batches|limit|too many/i.test(words)) return waiting("throttled", answer, hearing);
   return waiting(
     /\bIPs?\b|domain|not allowed/.test(words) ? "configuration" : "credentials",
     answer,
     hearing,
   );
+}
+
+/** A test domain sends to those alone who are on its list: the others wait until they are, or the account is paid for. */
+function isUnknownToSandbox(words: string): boolean {
+  return /authori[sz]ed recipients?\b/i.test(withoutAddresses(words));
 }
 
 /** The account or its domain may not send at all: other mail fares no better. */

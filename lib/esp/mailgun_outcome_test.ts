@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { HttpAnswer } from "./http.ts";
-import { mailgunId, outcomeOfMailgun } from "./mailgun_outcome.ts";
+import { isRecipientFault, mailgunId, outcomeOfMailgun } from "./mailgun_outcome.ts";
 
 const now = new Date("2026-11-23T00:00:00Z");
 
@@ -59,4 +59,28 @@ Deno.test("outcomeOfMailgun() reads nothing about the account out of an address"
     [],
   );
   assert.equal(outcome.kind, "refused");
+});
+
+Deno.test("outcomeOfMailgun() lets a recipient wait whom a sandbox does not know, and not the whole account", () => {
+  const domain = "Domain sandbox12.mailgun.org is not allowed to send";
+  const asked =
+    "Free accounts are for test purposes only. Please upgrade or add the address to your authorized recipients";
+  const causeOf = (status: number, message: string) => {
+    const outcome = outcomeOfMailgun(answer(status, { message }), now, []);
+    return outcome.kind === "wait" ? outcome.cause : assert.fail(outcome.kind);
+  };
+  for (const status of [400, 403]) {
+    for (
+      const words of [
+        `${domain}: ${asked}`,
+        "Sandbox subdomains are for test purposes only. Please add " +
+        "your own domain or add the address to authorized recipients in Account Settings.",
+      ]
+    ) {
+      assert.equal(causeOf(status, words), "sender", words);
+      assert.equal(isRecipientFault(answer(status, { message: words })), true, words);
+    }
+    assert.equal(causeOf(status, `${domain}: not activated`), "configuration");
+    assert.equal(isRecipientFault(answer(status, { message: `${domain}: not activated` })), false);
+  }
 });

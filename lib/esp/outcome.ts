@@ -22,8 +22,9 @@ export type RecipientOutcome =
   | { readonly kind: "unknown"; readonly fault: Fault };
 
 /**
- * What a waiting recipient waits for: room, a repaired account, leave for this message's sender, or something to be
- * switched on again. `sender` says nothing of other mail: an account serves whoever else may send by it.
+ * What a waiting recipient waits for: room, a repaired account, leave for this message's sender (or to this recipient,
+ * while an account may not write to everybody), or something to be switched on again. `sender` says nothing of other
+ * mail: an account serves whoever else may send by it.
  */
 export type WaitCause = "throttled" | "credentials" | "configuration" | "sender" | "unavailable";
 

@@ -35,7 +35,7 @@ export async function sendApart(
       continue;
     }
     for (const [id, outcome] of report.recipients) outcomes.set(id, outcome);
-    const obstacle = obstacleIn(report);
+    const obstacle = isRecipientFault ? undefined : obstacleIn(report);
     if (obstacle !== undefined) {
       for (const { id } of open.splice(0).flat()) outcomes.set(id, obstacle);
     }

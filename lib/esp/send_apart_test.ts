@@ -87,3 +87,18 @@ Deno.test("sendApart() asks a service no more that makes a part wait or does not
     ]);
   }
 });
+
+Deno.test("sendApart() serves everybody else when one recipient has to wait for leave", async () => {
+  const wait = {
+    kind: "wait",
+    cause: "sender",
+    fault: { blame: "provider", code: "http_403", detail: "" },
+  } as const;
+  const { recipients: outcomes } = await sendApart(recipients(8), (some) => {
+    const isRecipientFault = some.some(({ id }) => id === 3);
+    const outcome: RecipientOutcome = isRecipientFault ? wait : { kind: "accepted" };
+    return Promise.resolve({ recipients: new Map(some.map(({ id }) => [id, outcome])), isRecipientFault });
+  });
+  assert.deepEqual([...outcomes].filter(([, { kind }]) => kind !== "accepted"), [[3, wait]]);
+  assert.equal(outcomes.size, 8);
+});

@@ -78,6 +78,7 @@ function outcomeOfError(answer: HttpAnswer, hearing: Hearing): RecipientOutcome 
   if (throttles.includes(type)) return throttled(answer, hearing, words);
   if (accountFaults.includes(type)) return waiting("configuration", answer, hearing);
   if (type === "MailFromDomainNotVerifiedException") return waiting("sender", answer, hearing);
+  if (isIdentityDenied(type, words)) return waiting("sender", answer, hearing);
   if (credentialFaults.includes(type)) return waiting("credentials", answer, hearing);
   if (troubles.includes(type)) return retried(answer, hearing);
   if (answer.status === 413) return refused(answer, hearing, "message_too_large");
@@ -95,6 +96,11 @@ function throttled(answer: HttpAnswer, hearing: Hearing, words: string): Recipie
   const isDaily = /\bdaily\b|24.?hour/i.test(words);
   const afterMs = namedWaitMs(answer.headers, hearing.now) ?? (isDaily ? dailyQuotaWaitMs : undefined);
   return waiting("throttled", answer, hearing, afterMs);
+}
+
+/** The keys may not send by the identity of this message's sender; by others they may. */
+function isIdentityDenied(type: string, words: string): boolean {
+  return /^AccessDenied(Exception)?$/.test(type) && /\barn:aws[\w-]*:ses:[\w-]*:\d*:identity\//.test(words);
 }
 
 /** Said of this message's sender, or of a recipient while the account is in the sandbox. */

@@ -88,3 +88,19 @@ Deno.test("outcomeOfSes() reads nothing about the account out of an address", ()
   );
   assert.equal(outcome.kind, "refused");
 });
+
+Deno.test("outcomeOfSes() blames an identity that the keys may not send by, and not the whole account", () => {
+  const denied = (resource: string, type = "AccessDeniedException") => {
+    const message =
+      "User `arn:aws:iam::123456789012:user/mail' is not authorized to perform `ses:SendEmail' on " +
+      `resource \`${resource}'`;
+    const outcome = outcomeOfSes(answer(403, { message }, { "x-amzn-errortype": type }), hearing);
+    return outcome.kind === "wait" ? outcome.cause : assert.fail(outcome.kind);
+  };
+  assert.equal(denied("arn:aws:ses:eu-west-1:123456789012:identity/example.com"), "sender");
+  assert.equal(denied("arn:aws-us-gov:ses:us-gov-west-1:123456789012:identity/a@example.com"), "sender");
+  assert.equal(denied("arn:aws:ses:eu-west-1:123456789012:identity/example.com", "AccessDenied"), "sender");
+  assert.equal(denied("arn:aws:ses:eu-west-1:123456789012:configuration-set/main"), "credentials");
+  assert.equal(denied("*"), "credentials");
+  assert.equal(denied("arn:aws:ses:eu-west-1:1:identity/example.com", "InvalidClientTokenId"), "credentials");
+});

@@ -129,7 +129,7 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
       400,
       "Sandbox subdomains are for test purposes only. Please add the address to authorized recipients",
     ),
-    "wait configuration provider http_400",
+    "wait sender provider http_400",
   ],
   [{ reply: { status: 401, body: "Forbidden" } }, "wait credentials provider http_401"],
   [json(402, "Request failed"), "wait configuration provider http_402"],
