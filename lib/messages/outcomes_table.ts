@@ -48,6 +48,8 @@ export interface Settlement {
   readonly then: "go on" | "conclude" | "release" | "storage_error";
   /** The calls are those of an earlier claim that was dropped, which goes on counting as one. */
   readonly ofDroppedClaim?: boolean;
+  /** For `release`: not due again before this long; as it was when absent. */
+  readonly delayMs?: number;
   /** For `storage_error`: what its log row says (ruling 1.21). */
   readonly error?: string;
 }
@@ -155,6 +157,7 @@ function itemRow(item: Settlement) {
     claim: item.claim,
     then: item.then,
     dropped: item.ofDroppedClaim ?? false,
+    delay_ms: item.delayMs ?? null,
     calls: item.calls.map(callRow),
     log_id: item.then === "storage_error" ? newId<CallId>() : null,
     error: stored(item.error, 600),
@@ -176,7 +179,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
           where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
             and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started') as is_written
       from jsonb_to_recordset(${JSON.stringify(items.map(itemRow))}::jsonb) as item (id uuid, claim bigint,
-          "then" text, dropped boolean, calls jsonb, changes jsonb, log_id uuid, error text)
+          "then" text, dropped boolean, delay_ms float8, calls jsonb, changes jsonb, log_id uuid, error text)
         join messages m on m.id = item.id and m.id = any(${ids}::uuid[])
           and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
       order by m.id for update of m
@@ -247,7 +250,9 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       claims = case when w.then = 'conclude' then 0 when jsonb_array_length(w.calls) > 0 and not w.dropped then 1 else m.claims end,
       provider_id = coalesce((w.calls -> -1 ->> 'provider_id')::uuid, m.provider_id),
       attempts = greatest(m.attempts, w.spent),
-      next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due else m.next_attempt_at end,
+      next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due
+        when w.delay_ms is not null then clock_timestamp() + make_interval(secs => w.delay_ms / 1000.0)
+        else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
     where m.id = w.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid

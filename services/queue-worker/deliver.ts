@@ -18,7 +18,7 @@ import { storable } from "../../lib/storable.ts";
 
 /** Claims in a row that were dropped, after which a message is given up (ruling 3.4). */
 const maxDroppedClaims = 8;
-const afterFaultMs = 5000;
+const afterFaultMs = 30_000;
 
 /**
  * Delivers the message a doorbell rang for: claims it, tries its route, writes down what became of it, and settles
@@ -191,12 +191,22 @@ async function giveBack(lease: Lease, delivery: Delivery, error: unknown): Promi
   if (why === undefined) crew.log.error("delivery failed", { ...namesOf(claim.message), error });
   if (why === "claim_lost" || crew.stopped.aborted) return await crew.bells.done(lease);
   try {
-    const settled = await settle(delivery, { then: "release" });
-    await crew.bells.again(lease, Math.max(settled.delayMs, why === undefined ? afterFaultMs : 0));
+    const delay = why === undefined ? { delayMs: delayAfterFault(delivery) } : {};
+    const settled = await settle(delivery, { then: "release", ...delay });
+    await crew.bells.again(lease, settled.delayMs);
   } catch (failure) {
     // The lease ends by itself and the sweeper rings.
     crew.log.warn("cannot hand a message back", { ...namesOf(claim.message), error: failure });
   }
+}
+
+/**
+ * A fault of our own may have come after a request had left, whose call stays open and is `unknown` to the next claim
+ * (ruling 3.12): what would be sent again with each claim waits as long as after failed attempts.
+ */
+function delayAfterFault({ claim, crew }: Delivery): number {
+  const { retryDelaysMs } = crew.terms;
+  return retryDelaysMs[Math.min(claim.claims, retryDelaysMs.length) - 1] ?? afterFaultMs;
 }
 
 /** By these a message's lines are found. */

@@ -31,7 +31,7 @@ export async function settle(
   { claim, crew, signal }: Delivery,
   step:
     & Pick<Settlement, "then">
-    & Partial<Pick<Settlement, "calls" | "changes" | "error" | "ofDroppedClaim">>,
+    & Partial<Pick<Settlement, "calls" | "changes" | "delayMs" | "error" | "ofDroppedClaim">>,
 ): Promise<Settled> {
   const settled = await crew.records.settle({
     message: claim.message.id,

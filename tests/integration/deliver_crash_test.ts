@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import type { EspKind } from "../../lib/esp/esp.ts";
+import type { CallReport } from "../../lib/esp/outcome.ts";
+import { simulator } from "../../lib/esp/simulator.ts";
 import type { MessageId, ProviderId } from "../../lib/ids.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
@@ -73,4 +76,68 @@ Deno.test("deliver() gives a message up after eight claims that ended without a 
   await room.deliver(id, crew);
   assert.equal(await room.statusOf(id), "failed/crashed");
   assert.deepEqual(await room.logsOf(id), []);
+});
+
+/** A service that takes everything, and whose reports nobody understands. */
+function misreporting(taken: string[]): EspKind<unknown> {
+  const kind = simulator as EspKind<unknown>;
+  return {
+    ...kind,
+    name: "misreporting",
+    open: (settings, io) => {
+      const esp = kind.open(settings, io);
+      return Object.assign(Object.create(esp), {
+        limits: esp.limits,
+        deliver: ({ recipients }: Parameters<typeof esp.deliver>[0]): Promise<CallReport> => {
+          taken.push(...recipients.map(({ address }) => address));
+          const outcome = { kind: "misunderstood", fault: { blame: "provider", code: "odd", detail: "" } };
+          return Promise.resolve({
+            recipients: new Map(recipients.map(({ id }) => [id, outcome])),
+          } as unknown as CallReport);
+        },
+      });
+    },
+  };
+}
+
+Deno.test("deliver() waits longer after each fault of its own once a request has left, and gives up after eight", async () => {
+  await using room = await DeliveryRoom.open();
+  await room.provider("misreporting", {});
+  const taken: string[] = [];
+  await using crew = room.crew({ kinds: [misreporting(taken)] });
+  const id = await room.submit();
+  const waits: number[] = [];
+  for (let claim = 1; claim <= 8; claim++) {
+    await room.deliver(id, crew);
+    assert.equal(await room.statusOf(id), "queued");
+    assert.equal(taken.length, claim);
+    // However often it is rung for, it is not due.
+    await room.deliver(id, crew);
+    assert.equal(taken.length, claim);
+    const [row] = await room.owner.query(
+      "select extract(epoch from next_attempt_at - processed_at)::float8 as waits from messages where id = $1",
+      [id],
+    );
+    waits.push(Math.round(Number(row?.["waits"])));
+    const statuses = (await room.logsOf(id)).map(({ status }) => status);
+    assert.deepEqual(statuses, [...Array.from({ length: claim - 1 }, () => "unknown"), "started"]);
+    await room.makeDue(id);
+  }
+  assert.deepEqual(waits, [30, 60, 120, 300, 900, 900, 900, 900]);
+  await room.deliver(id, crew);
+  assert.equal(await room.statusOf(id), "failed/crashed");
+  assert.equal(taken.length, 8);
+});
+
+Deno.test("deliver() does not send again after a fault of its own where the provider's policy is to hold", async () => {
+  await using room = await DeliveryRoom.open();
+  await room.provider("misreporting", { unknown: "hold" });
+  const taken: string[] = [];
+  await using crew = room.crew({ kinds: [misreporting(taken)] });
+  const id = await room.submit();
+  await room.deliver(id, crew);
+  await room.makeDue(id);
+  await room.deliver(id, crew);
+  assert.equal(await room.statusOf(id), "failed/unknown");
+  assert.equal(taken.length, 1);
 });
