@@ -4,12 +4,45 @@ import type { RecipientId } from "../../lib/ids.ts";
 import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { type AwkwardMail, awkwardMails } from "../support/awkward_mails.ts";
-import { httpServices } from "../support/http_services.ts";
+import { httpServices, type TakenMail } from "../support/http_services.ts";
+import { SmtpSink } from "../support/smtp_sink.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
 const leastMails = 42;
+const unfinished = ["queued", "processing"];
 /** SES takes no message without the end of its header, and none that repeats certain fields; the others take all. */
 const mostRefused = 4;
+
+/** A service of any kind, as far as this test looks at it. */
+interface Service extends AsyncDisposable {
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly secrets: Readonly<Record<string, string>>;
+  taken(): readonly TakenMail[];
+}
+
+const services: Readonly<Record<string, () => Promise<Service>>> = { ...httpServices, smtp: openRelay };
+
+/** A relay that takes everything, and tells of messages byte by byte. */
+async function openRelay(): Promise<Service> {
+  const sink = await SmtpSink.open();
+  return {
+    settings: { host: "127.0.0.1", port: sink.port, tls: "none" },
+    secrets: {},
+    taken: () =>
+      sink.mails.map(({ to, bytes }) => ({
+        to: to.map((argument) => /^<([^>]*)>/.exec(argument)?.[1] ?? argument),
+        text: Buffer.from(bytes).toString("latin1"),
+      })),
+    [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+  };
+}
+
+/** All after the header; a message ends with a line end on the wire. */
+function bodyOf(text: string): string {
+  const at = text.indexOf("\r\n\r\n");
+  const body = at === -1 ? "" : text.slice(at + 4);
+  return body === "" || body.endsWith("\r\n") ? body : `${body}\r\n`;
+}
 
 /** Submits a message as its client would; answers what it is called, or the reply that refused it. */
 async function submit(system: TestSystem, { to, bytes }: AwkwardMail): Promise<string> {
@@ -38,7 +71,7 @@ async function submit(system: TestSystem, { to, bytes }: AwkwardMail): Promise<s
 Deno.test("awkward messages that were submitted over SMTP come to a defined end by every kind of ESP", async () => {
   const mails = awkwardMails();
   await withServices({ start: ["smtpServer", "queueWorker"] }, async (system) => {
-    for (const [kind, open] of Object.entries(httpServices)) {
+    for (const [kind, open] of Object.entries(services)) {
       await using service = await open();
       await system.seed({
         name: kind,
@@ -46,6 +79,7 @@ Deno.test("awkward messages that were submitted over SMTP come to a defined end 
         "smtp_config": { ...service.settings, ...service.secrets },
       });
       const ids = new Map<string, string>();
+      const bodies: string[] = [];
       for (const [index, mail] of mails.entries()) {
         // What comes again with the same name is taken for the same message.
         const text = mail.bytes.toString("latin1").replaceAll(
@@ -54,21 +88,24 @@ Deno.test("awkward messages that were submitted over SMTP come to a defined end 
         );
         const id = await submit(system, { ...mail, bytes: Buffer.from(text, "latin1") });
         // A header that cannot be read or names no single sender is turned away at once.
-        if (/^[\da-f-]{36}$/.test(id)) ids.set(id, mail.what);
-        else assert.match(id, /^550 /, `${kind}: ${mail.what}: ${id}`);
+        if (/^[\da-f-]{36}$/.test(id)) {
+          ids.set(id, mail.what);
+          bodies.push(bodyOf(text));
+        } else assert.match(id, /^550 /, `${kind}: ${mail.what}: ${id}`);
       }
       assert.ok(ids.size >= leastMails);
       const list = [...ids.keys()].map((id) => `'${id}'`).join();
       const statuses = () =>
         rowsOf(system, `select id, status, failure_code from messages where id in (${list})`);
-      const isOver = async () => (await statuses()).every(({ status }) => status !== "queued");
+      const isOver = async () =>
+        (await statuses()).every(({ status }) => !unfinished.includes(String(status)));
       const ended = await until(isOver, 60_000);
       const rows = await statuses();
       const told = (status: string) =>
         rows.filter((row) => row["status"] === status).map((row) =>
           `${ids.get(String(row["id"]))} ${row["failure_code"]}`
         );
-      assert.ok(ended, `${kind}: still queued are ${told("queued")}`);
+      assert.ok(ended, `${kind}: not ended are ${unfinished.flatMap(told)}`);
       const failed = told("failed");
       assert.ok(failed.length <= (kind === "ses" ? mostRefused : 0), `${kind}: ${failed}`);
       assert.equal(told("delivered").length + failed.length, ids.size, kind);
@@ -79,6 +116,11 @@ Deno.test("awkward messages that were submitted over SMTP come to a defined end 
         assert.equal(count, told("delivered").length, `${kind}: ${address}`);
       }
       assert.equal(sent.length, 2 * told("delivered").length, kind);
+      if (kind === "smtp") {
+        const arrived = service.taken().map(({ text }) => bodyOf(text));
+        const changed = bodies.filter((body) => !arrived.includes(body)).map((body) => body.slice(0, 80));
+        assert.deepEqual(changed, [], "a relay gets every body byte by byte");
+      }
       // Nobody hears of a recipient whom the header does not name.
       assert.ok(service.taken().every(({ text }) => !text.includes("hidden@example.net")), kind);
     }
