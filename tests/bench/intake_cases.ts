@@ -49,6 +49,8 @@ export async function* memory(system: System, early: number, late: number): Asyn
 
 /** A known client beside 200 wrong logins a second. */
 export async function* flood(system: System, seconds: number): AsyncGenerator<Result> {
+  // Known is who has logged in before.
+  await runLoad(system.intake, smallLoad, ["--sessions=2", "--total=20"]);
   const attackers = runToJson<FloodReport>("./flood.ts", [
     String(system.intake.port),
     "200",
