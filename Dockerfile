@@ -3,7 +3,8 @@
 
 FROM denoland/deno:debian-2.9.6 AS builder
 WORKDIR /app
-ARG NPM_CONFIG_REGISTRY=https://registry.npmjs.org
+# A mirror, where there is one.
+ARG NPM_CONFIG_REGISTRY
 ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 DENO_TLS_CA_STORE=mozilla,system
 COPY deno.json deno.lock ./
 # Packages that only `dev` and the tests use are left out; every other is checked against deno.lock.
