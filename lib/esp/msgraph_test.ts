@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { newId } from "../ids.ts";
-import type { CallId, GroupId, MessageId, RecipientId, UserId } from "../ids.ts";
-import { memoryBody } from "../store/memory_body.ts";
-import type { EspIo, Parcel } from "./esp.ts";
+import { parcelOf } from "../../tests/support/parcels.ts";
+import type { RecipientId } from "../ids.ts";
+import type { EspIo } from "./esp.ts";
 import { msgraph } from "./msgraph.ts";
 
 const { signal } = new AbortController();
@@ -26,29 +25,6 @@ function worldOf(answer: (url: URL, body: string) => Response) {
     showText: false,
   };
   return { world, asked };
-}
-
-function parcelOf(mail: string): Parcel {
-  const body = memoryBody(new TextEncoder().encode(mail));
-  const recipients = [{ id: 1 as RecipientId, address: "b@example.org", attempts: 1 }];
-  return {
-    call: newId<CallId>(),
-    recipients,
-    body,
-    message: {
-      id: newId<MessageId>(),
-      group: newId<GroupId>(),
-      user: newId<UserId>(),
-      mailFrom: "a@example.com",
-      recipients,
-      storageRef: "inline",
-      size: body.size,
-      smtpUtf8: false,
-      eightBit: false,
-      correlationId: "test",
-      acceptedAtMs: 0,
-    },
-  };
 }
 
 const settings = {
@@ -77,7 +53,7 @@ Deno.test("msgraph asks the hosts of its cloud, each for a token of that cloud",
       msgraph.settings.parse({ ...settings, "user_id": "a+b@example.com", cloud }),
       world,
     );
-    const report = await esp.deliver(parcelOf("Subject: x\r\n\r\nHi\r\n"), signal);
+    const report = await esp.deliver(parcelOf(["b@example.org"], "Subject: x\r\n\r\nHi\r\n"), signal);
     assert.equal(report.recipients.get(1 as RecipientId)?.kind, "accepted");
     assert.deepEqual(asked, [
       `POST https://${login}/t.example.com/oauth2/v2.0/token`,
@@ -119,7 +95,7 @@ Deno.test("msgraph uploads to hosts of Microsoft alone, and never shows them its
       ...world,
       fetch,
     });
-    const report = await esp.deliver(parcelOf(mail), signal);
+    const report = await esp.deliver(parcelOf(["b@example.org"], mail), signal);
     assert.equal(report.recipients.get(1 as RecipientId)?.kind, kind, uploadUrl);
     assert.equal(asked.some((line) => line.startsWith("PUT")), kind === "accepted");
     assert.deepEqual([...new Set(shown)], ["graph.microsoft.com"]);

@@ -1,34 +1,9 @@
 import assert from "node:assert/strict";
-import { newId } from "../ids.ts";
-import type { CallId, GroupId, MessageId, RecipientId, UserId } from "../ids.ts";
-import { memoryBody } from "../store/memory_body.ts";
-import type { EspIo, Parcel } from "./esp.ts";
+import { parcelOf } from "../../tests/support/parcels.ts";
+import type { EspIo } from "./esp.ts";
 import { ses } from "./ses.ts";
 
 const keys = { "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret" };
-
-function parcel(): Parcel {
-  const recipients = [{ id: 1 as RecipientId, address: "b@example.org", attempts: 1 }];
-  const body = memoryBody(new TextEncoder().encode("From: a@example.com\r\n\r\nHi\r\n"));
-  return {
-    call: newId<CallId>(),
-    recipients,
-    body,
-    message: {
-      id: newId<MessageId>(),
-      group: newId<GroupId>(),
-      user: newId<UserId>(),
-      mailFrom: "a@example.com",
-      recipients,
-      storageRef: "inline",
-      size: body.size,
-      smtpUtf8: false,
-      eightBit: false,
-      correlationId: "test",
-      acceptedAtMs: 0,
-    },
-  };
-}
 
 /** The requests that one delivery makes, and the endpoints that were checked. */
 async function askedFor(settings: Record<string, unknown>) {
@@ -48,7 +23,7 @@ async function askedFor(settings: Record<string, unknown>) {
     showText: false,
   };
   await using esp = ses.open(ses.settings.parse({ ...keys, ...settings }), io);
-  const report = await esp.deliver(parcel(), new AbortController().signal);
+  const report = await esp.deliver(parcelOf(["b@example.org"]), new AbortController().signal);
   assert.deepEqual([...report.recipients.values()], [{ kind: "accepted" }]);
   return { asked, checked };
 }

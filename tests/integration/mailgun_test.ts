@@ -6,7 +6,7 @@ import { memoryBody } from "../../lib/store/memory_body.ts";
 import { remoteEspContract } from "../contracts/esp_contract.ts";
 import { awkwardMails } from "../support/awkward_mails.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
-import type { HttpFault } from "../support/faulty_http.ts";
+import { type FaultRow, networkFaults, testFaults } from "../support/esp_faults.ts";
 import { deliverInWords, inWords, openEsp, parcelOf, plainMail, streamedBody } from "../support/parcels.ts";
 
 const { signal } = new AbortController();
@@ -110,7 +110,7 @@ const json = (status: number, message: string, headers = {}) => ({
 const html = "<html><body>Bad Gateway</body></html>";
 
 /** What goes wrong, what becomes of the recipient, whether the mail was taken, and the wait in seconds. */
-const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, number?])[] = [
+const faults: readonly FaultRow[] = [
   [
     json(400, "from parameter is not a valid address. please check documentation"),
     "refused message http_400",
@@ -197,35 +197,13 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
   ],
   [{ reply: { status: 200, body: '{"id":"<a@b>"' } }, "unknown provider answer_unexpected"],
   [{ answered: "close", bytes: 120 }, "unknown provider answer_unexpected", "sent"],
-  [{ answered: "reset", bytes: 5 }, "unknown provider connection_lost", "sent"],
-  [{ answered: "close", bytes: 0 }, "unknown provider connection_lost", "sent"],
-  [{ read: "reset", served: true }, "unknown provider connection_lost", "sent"],
-  [{ read: "reset" }, "unknown provider connection_lost"],
-  [{ read: "close", served: true }, "unknown provider connection_lost", "sent"],
-  [{ read: "hang", served: true }, "unknown provider timeout", "sent"],
-  [{ header: "reset" }, "unknown provider connection_lost"],
-  [{ header: "hang" }, "unknown provider timeout"],
-  [{ unread: "hang" }, "unknown provider timeout"],
-  [{ raw: "SSH-2.0-OpenSSH\r\n" }, "unknown provider protocol_error"],
-  [{ pieces: 3, everyMs: 5 }, "accepted", "sent"],
 ];
 
-Deno.test("mailgun: every fault of the service has its outcome, and nothing is sent twice", async (test) => {
-  for (const [fault, expected, isSent = "not sent", seconds] of faults) {
-    await test.step(`${JSON.stringify(fault).slice(0, 100)}: ${expected}`, async () => {
-      await using fake = await FakeMailgun.open();
-      const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(mailgun, settingsOf(fake), isHang ? { callTimeoutMs: 200 } : {});
-      fake.http.fail(fault);
-      const report = await esp.deliver(parcelOf(["b@example.org"]), signal);
-      const [outcome] = report.recipients.values();
-      assert.equal(inWords(outcome), expected);
-      assert.equal(fake.mails.length, isSent === "sent" ? 1 : 0);
-      assert.equal(fake.http.unmet, 0);
-      const wait = outcome !== undefined && "afterMs" in outcome ? outcome.afterMs : undefined;
-      assert.equal(wait, seconds === undefined ? undefined : seconds * 1000);
-    });
-  }
+testFaults("mailgun", [...faults, ...networkFaults], {
+  open: () => FakeMailgun.open(),
+  http: (fake) => fake.http,
+  sent: (fake) => fake.mails.length,
+  openEsp: (fake, times) => openEsp(mailgun, settingsOf(fake), times),
 });
 
 Deno.test("mailgun: a message above 25 MB is named in the limits, and refused by Mailgun all the same", async () => {

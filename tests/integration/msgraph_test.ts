@@ -5,7 +5,7 @@ import { memoryBody } from "../../lib/store/memory_body.ts";
 import { remoteEspContract } from "../contracts/esp_contract.ts";
 import { awkwardMails } from "../support/awkward_mails.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
-import type { HttpFault } from "../support/faulty_http.ts";
+import { type FaultRow, testFaults } from "../support/esp_faults.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { deliverInWords, inWords, openEsp, parcelOf, plainMail } from "../support/parcels.ts";
 
@@ -92,7 +92,7 @@ const graphError = (status: number, code: string, headers = {}, innerError = {})
 });
 
 /** What goes wrong with the mail, what becomes of the recipient, whether it was sent, and the wait in seconds. */
-const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, number?])[] = [
+const faults: readonly FaultRow[] = [
   [graphError(400, "ErrorMimeContentInvalidBase64String"), "refused message http_400"],
   [graphError(400, "ErrorMimeContentInvalid"), "refused message http_400"],
   [graphError(400, "RequestBodyRead"), "refused message http_400"],
@@ -158,23 +158,13 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
   [{ pieces: 4, everyMs: 5 }, "accepted", "sent"],
 ];
 
-Deno.test("msgraph: every fault of the service has its outcome, and nothing is sent twice", async (test) => {
-  for (const [fault, expected, isSent = "not sent", seconds] of faults) {
-    await test.step(`${JSON.stringify(fault).slice(0, 100)}: ${expected}`, async () => {
-      await using fake = await FakeGraph.open(app);
-      const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(msgraph, graphSettingsOf(fake), isHang ? { callTimeoutMs: 300 } : {});
-      await esp.check(signal);
-      fake.http.fail(fault);
-      const report = await esp.deliver(parcelOf(["b@example.org"]), signal);
-      const [outcome] = report.recipients.values();
-      assert.equal(inWords(outcome), expected);
-      assert.equal(fake.sent.length, isSent === "sent" ? 1 : 0);
-      assert.equal(fake.http.unmet, 0);
-      const wait = outcome !== undefined && "afterMs" in outcome ? outcome.afterMs : undefined;
-      assert.equal(wait, seconds === undefined ? undefined : seconds * 1000);
-    });
-  }
+testFaults("msgraph", faults, {
+  open: () => FakeGraph.open(app),
+  http: (fake) => fake.http,
+  sent: (fake) => fake.sent.length,
+  openEsp: (fake, times) => openEsp(msgraph, graphSettingsOf(fake), times),
+  prepare: (esp) => esp.check(signal),
+  shortMs: 300,
 });
 
 Deno.test("msgraph: tells the error's name, the request and no secret", async () => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { sendgrid } from "../../lib/esp/sendgrid.ts";
 import { FakeSendgrid } from "../support/fake_sendgrid.ts";
+import { type FaultRow, testFaults } from "../support/esp_faults.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
-import { deliverInWords, inWords, openEsp, parcelOf, streamedBody } from "../support/parcels.ts";
+import { deliverInWords, openEsp, parcelOf, streamedBody } from "../support/parcels.ts";
 
 const { signal } = new AbortController();
 const date = "Mon, 23 Nov 2026 00:00:00 GMT";
@@ -18,7 +19,7 @@ function slowDown(headers: Readonly<Record<string, string>>): HttpFault {
 }
 
 /** What goes wrong, what becomes of the recipient, whether the mail was taken, and the wait in seconds. */
-const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, number?])[] = [
+const faults: readonly FaultRow[] = [
   [says(400, "The subject is required", "subject"), "refused message http_400"],
   [says(400, "Invalid type. Expected: string, given: null.", "content.0.value"), "refused message http_400"],
   [
@@ -151,26 +152,11 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
   [{ pieces: 4, everyMs: 5 }, "accepted", "sent"],
 ];
 
-Deno.test("sendgrid: every fault of the service has its outcome, and nothing is sent twice", async (test) => {
-  for (const [fault, expected, isSent = "not sent", wait] of faults) {
-    await test.step(`${JSON.stringify(fault).slice(0, 100)}: ${expected}`, async () => {
-      await using fake = await FakeSendgrid.open();
-      const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(
-        sendgrid,
-        { "api_key": fake.key, endpoint: fake.http.origin },
-        isHang ? { callTimeoutMs: 200 } : {},
-      );
-      fake.http.fail(fault);
-      const report = await esp.deliver(parcelOf(["b@example.org"]), signal);
-      const [outcome] = report.recipients.values();
-      assert.equal(inWords(outcome), expected);
-      assert.equal(fake.mails.length, isSent === "sent" ? 1 : 0);
-      assert.equal(fake.http.unmet, 0);
-      const named = outcome !== undefined && "afterMs" in outcome ? outcome.afterMs : undefined;
-      assert.equal(named, wait === undefined ? undefined : wait * 1000);
-    });
-  }
+testFaults("sendgrid", faults, {
+  open: () => FakeSendgrid.open(),
+  http: (fake) => fake.http,
+  sent: (fake) => fake.mails.length,
+  openEsp: (fake, times) => openEsp(sendgrid, { "api_key": fake.key, endpoint: fake.http.origin }, times),
 });
 
 Deno.test("sendgrid: a connection that dies after many good calls sends nothing twice", async () => {

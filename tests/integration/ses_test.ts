@@ -6,6 +6,7 @@ import { memoryBody } from "../../lib/store/memory_body.ts";
 import { remoteEspContract } from "../contracts/esp_contract.ts";
 import { awkwardMails } from "../support/awkward_mails.ts";
 import { FakeSes } from "../support/fake_ses.ts";
+import { type FaultRow, networkFaults, testFaults } from "../support/esp_faults.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
 import { deliverInWords, inWords, openEsp, parcelOf, plainMail, streamedBody } from "../support/parcels.ts";
 
@@ -153,7 +154,7 @@ const says = (status: number, type: string, message: string, headers = {}): Http
 const html = "<html><body>Bad Gateway</body></html>";
 
 /** What goes wrong, what becomes of the recipient, whether the mail was taken, and the wait in seconds. */
-const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, number?])[] = [
+const faults: readonly FaultRow[] = [
   [says(400, "BadRequestException", "Duplicate header 'Subject'."), "refused message http_400"],
   [says(400, "BadRequestException", "Missing final '@domain'"), "refused message http_400"],
   [
@@ -248,36 +249,14 @@ const faults: readonly (readonly [HttpFault, string, ("sent" | "not sent")?, num
     "sent",
   ],
   [{ answered: "close", bytes: 190 }, "unknown provider answer_unexpected", "sent"],
-  [{ answered: "reset", bytes: 5 }, "unknown provider connection_lost", "sent"],
-  [{ answered: "close", bytes: 0 }, "unknown provider connection_lost", "sent"],
   [{ answered: "hang", bytes: 190 }, "unknown provider answer_unexpected", "sent"],
-  [{ read: "reset", served: true }, "unknown provider connection_lost", "sent"],
-  [{ read: "reset" }, "unknown provider connection_lost"],
-  [{ read: "close", served: true }, "unknown provider connection_lost", "sent"],
-  [{ read: "hang", served: true }, "unknown provider timeout", "sent"],
-  [{ header: "reset" }, "unknown provider connection_lost"],
-  [{ header: "hang" }, "unknown provider timeout"],
-  [{ unread: "hang" }, "unknown provider timeout"],
-  [{ raw: "SSH-2.0-OpenSSH\r\n" }, "unknown provider protocol_error"],
-  [{ pieces: 3, everyMs: 5 }, "accepted", "sent"],
 ];
 
-Deno.test("ses: every fault of the service has its outcome, and nothing is sent twice", async (test) => {
-  for (const [fault, expected, isSent = "not sent", seconds] of faults) {
-    await test.step(`${JSON.stringify(fault).slice(0, 120)}: ${expected}`, async () => {
-      await using fake = await FakeSes.open();
-      const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(ses, settingsOf(fake), isHang ? { callTimeoutMs: 200 } : {});
-      fake.http.fail(fault);
-      const report = await esp.deliver(parcelOf(["b@example.org"]), signal);
-      const [outcome] = report.recipients.values();
-      assert.equal(inWords(outcome), expected);
-      assert.equal(fake.mails.length, isSent === "sent" ? 1 : 0);
-      assert.equal(fake.http.unmet, 0);
-      const wait = outcome !== undefined && "afterMs" in outcome ? outcome.afterMs : undefined;
-      assert.equal(wait, seconds === undefined ? undefined : seconds * 1000);
-    });
-  }
+testFaults("ses", [...faults, ...networkFaults], {
+  open: () => FakeSes.open(),
+  http: (fake) => fake.http,
+  sent: (fake) => fake.mails.length,
+  openEsp: (fake, times) => openEsp(ses, settingsOf(fake), times),
 });
 
 Deno.test("ses: a message above 40 MB is named in the limits, and refused by SES all the same", async () => {
