@@ -88,6 +88,7 @@ export const requestRefusals = {
   method_not_allowed: "method",
   password_too_weak: "invalid",
   domain_not_allowed: "invalid",
+  secret_required: "invalid",
   // what stands against it
   email_taken: "conflict",
   name_taken: "conflict",

@@ -57,6 +57,11 @@ export interface EspKind<Settings> {
   readonly settings: z.ZodType<Settings>;
   /** Top-level settings that are sealed at rest and never shown. */
   readonly secretKeys: readonly string[];
+  /**
+   * Settings that say whom the secrets are sent to and how safely: whoever changes one gives the secrets anew, so that
+   * nobody has what they cannot read sent to themselves. The service's own hosts, by region, are one.
+   */
+  readonly targetKeys: readonly string[];
   /** How the service reports what became of messages; absent where it does not. */
   readonly webhook?: EspWebhook;
   /** Throws when these settings cannot be used here. */

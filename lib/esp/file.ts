@@ -27,6 +27,7 @@ export const file: EspKind<FileSettings> = {
   name: "file",
   settings,
   secretKeys: accountSecrets,
+  targetKeys: [],
   open(given, io) {
     if (io.mailFolder === undefined) {
       throw new Error("Cannot write mail to files: esp.allow_file is false");

@@ -39,6 +39,7 @@ export const mailgun: EspKind<MailgunSettings> = {
   name: "mailgun",
   settings,
   secretKeys: [...accountSecrets, "api_key"],
+  targetKeys: ["endpoint"],
   webhook: mailgunWebhook,
   open: (given, io) => new Mailgun(given, io),
 };

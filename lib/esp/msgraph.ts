@@ -20,6 +20,7 @@ export const msgraph: EspKind<GraphSettings> = {
   name: "msgraph",
   settings: graphSettings,
   secretKeys: graphSecrets,
+  targetKeys: ["endpoint", "cloud"],
   open: (given, io) => new MicrosoftGraph(given, io),
 };
 

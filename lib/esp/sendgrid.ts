@@ -38,6 +38,7 @@ export const sendgrid: EspKind<SendgridSettings> = {
   name: "sendgrid",
   settings,
   secretKeys: [...accountSecrets, "api_key"],
+  targetKeys: ["endpoint"],
   webhook: sendgridWebhook,
   open: (given, io) => new Sendgrid(given, io),
 };

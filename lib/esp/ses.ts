@@ -63,6 +63,7 @@ export const ses: EspKind<SesSettings> = {
   name: "ses",
   settings,
   secretKeys: [...accountSecrets, "secret_access_key", "session_token"],
+  targetKeys: ["endpoint"],
   webhook: sesWebhook,
   open: (given, io) => new Ses(given, io),
 };

@@ -25,6 +25,7 @@ export const simulator: EspKind<SimulatorSettings> = {
   name: "simulator",
   settings,
   secretKeys: accountSecrets,
+  targetKeys: [],
   open: (given, io) => new Simulator(given, io),
 };
 

@@ -64,6 +64,7 @@ export const smtpRelay: EspKind<SmtpRelaySettings> = {
   name: "smtp",
   settings,
   secretKeys: [...accountSecrets, "password"],
+  targetKeys: ["host", "port", "tls", "tls_verify", "ca", "endpoint"],
   open: (given, io) => new SmtpRelay(given, io),
 };
 

@@ -19,6 +19,7 @@ export const stdout: EspKind<StdoutSettings> = {
   name: "stdout",
   settings,
   secretKeys: accountSecrets,
+  targetKeys: [],
   open: (_settings, io) => new Stdout(io),
 };
 

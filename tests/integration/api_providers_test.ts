@@ -131,13 +131,62 @@ Deno.test("secrets are sealed, never answered, kept when left out, replaced when
       token,
       body: { name: "relay", "provider_type": "smtp", "smtp_config": config },
     });
-  assert.deepEqual((await put({ ...open, port: 465 })).body.secrets_set, ["password"]);
+  assert.deepEqual((await put({ ...open, name: "mail.example" })).body.secrets_set, ["password"]);
   assert.deepEqual((await put({ ...open, password: "other" })).body.secrets_set, ["password"]);
   const { username: __, ...anonymous } = open;
   assert.deepEqual((await put({ ...anonymous, password: null })).body.secrets_set, []);
   assert.equal((await stored())["secrets"], null);
   const answers = JSON.stringify([made.body, (await api.ask("GET", providers, { token })).body]);
   assert.doesNotMatch(answers, /pässword|other/);
+});
+
+Deno.test("a secret goes to nobody but whom it was given for: another target needs it anew", async () => {
+  await using service = await FakeSendgrid.open();
+  const origin = service.http.origin;
+  await using api = await testApi({ allowedEndpoints: [origin] });
+  const { token } = await ownerOf(api, "alpha");
+  const { password: _, ...open } = relay;
+  const kept = { name: "relay", "provider_type": "smtp", "smtp_config": relay };
+  const { id } = (await api.ask("POST", providers, { token, body: kept })).body;
+  const put = (id: string, body: object) => api.ask("PUT", `${providers}/${id}`, { token, body });
+  const others: readonly (readonly [string, object])[] = [
+    ["host", { host: "evil.example" }],
+    ["port", { port: 2525 }],
+    ["tls", { tls: "none" }],
+    ["tls_verify", { "tls_verify": false }],
+    ["ca", { ca: "-----BEGIN CERTIFICATE-----" }],
+    ["endpoint", { endpoint: "evil.example:587" }],
+  ];
+  for (const [key, change] of others) {
+    const config = { ...open, ...change };
+    const refused = await put(id, { ...kept, "smtp_config": config });
+    assert.deepEqual(
+      [refused.status, refused.body.code, refused.body.field],
+      [400, "secret_required", "smtp_config.password"],
+      key,
+    );
+    assert.match(refused.body.error, new RegExp(`smtp_config\\.${key} changes`));
+    assert.doesNotMatch(JSON.stringify(refused.body), /pässword/);
+  }
+  const same = await put(id, { ...kept, "smtp_config": { ...open, tls: "starttls" } });
+  assert.deepEqual([same.status, same.body.secrets_set], [200, ["password"]], "what it is by default");
+  const anew = await put(id, { ...kept, "smtp_config": { ...relay, host: "other.example" } });
+  assert.deepEqual([anew.status, anew.body.smtp_config.host], [200, "other.example"]);
+  const { username: __, ...anonymous } = open;
+  const without = await put(id, {
+    ...kept,
+    "smtp_config": { ...anonymous, host: "c.example", password: null },
+  });
+  assert.deepEqual([without.status, without.body.secrets_set], [200, []]);
+
+  const sendgrid = { name: "sg", "provider_type": "sendgrid", "api_key": "SG.x" };
+  const { id: second } = (await api.ask("POST", providers, { token, body: sendgrid })).body;
+  const { api_key: ___, ...bare } = sendgrid;
+  const moved = await put(second, { ...bare, "smtp_config": { endpoint: origin } });
+  assert.deepEqual([moved.status, moved.body.code, moved.body.field], [400, "secret_required", "api_key"]);
+  assert.equal((await put(second, { ...bare, "smtp_config": { region: "eu" } })).status, 200);
+  assert.equal((await put(second, { ...sendgrid, "smtp_config": { endpoint: origin } })).status, 200);
+  assert.deepEqual(api.faults, []);
 });
 
 Deno.test("where no key opens the secrets, they are neither shown nor lost by a change that leaves them out", async () => {

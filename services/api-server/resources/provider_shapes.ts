@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { isDeepStrictEqual } from "node:util";
 import { espKinds, findKind } from "../../../lib/esp/catalog.ts";
+import { accountSecrets } from "../../../lib/esp/account_settings.ts";
 import type { EspKind } from "../../../lib/esp/esp.ts";
 import type { ProviderEntry } from "../../../lib/providers/provider_entries_table.ts";
 import type { ProviderSecrets } from "../../../lib/providers/provider_secrets.ts";
@@ -64,6 +65,7 @@ export function settingsOf(body: ProviderBody, kept: KeptSettings | undefined): 
   const given: Record<string, unknown> = { ...body.smtp_config ?? kept?.settings };
   if (body.api_key !== undefined) given["api_key"] = body.api_key;
   const secrets: Record<string, unknown> = {};
+  const left = kind.secretKeys.filter((name) => !Object.hasOwn(given, name));
   for (const name of kind.secretKeys) {
     const value = Object.hasOwn(given, name) ? given[name] : kept?.secrets[name];
     if (value !== undefined && value !== null) secrets[name] = value;
@@ -71,16 +73,43 @@ export function settingsOf(body: ProviderBody, kept: KeptSettings | undefined): 
   }
   const checked = kind.settings.safeParse({ ...given, ...secrets });
   if (!checked.success) throw invalid(checked.error);
-  if (!isStorable(given)) {
-    const sentence = "smtp_config has a text with half of a character";
-    throw new Refusal("request_invalid", sentence, { field: "smtp_config" });
-  }
+  if (kept !== undefined) refuseOtherTarget(kind, kept, checked.data, left);
   return { kind, settings: given, secrets };
 }
 
-/** Halves of characters are written as escapes, which PostgreSQL refuses. */
-function isStorable(settings: unknown): boolean {
-  return !/\\ud[89a-f]/i.test(JSON.stringify(settings).replaceAll("\\\\", ""));
+/** What somebody gave for one server is not sent to another, or less safely, by somebody who need not know it. */
+function refuseOtherTarget(
+  kind: EspKind<unknown>,
+  kept: KeptSettings,
+  wanted: unknown,
+  left: readonly string[],
+): void {
+  const secret = left.find((name) => Object.hasOwn(kept.secrets, name) && !isOfReports(name));
+  if (secret === undefined) return;
+  const before = kind.settings.safeParse({ ...kept.settings, ...kept.secrets }).data ?? kept.settings;
+  const target = kind.targetKeys.find((key) =>
+    !areSameSettings([valueOf(before, key)], [valueOf(wanted, key)])
+  );
+  if (target === undefined) return;
+  const field = fieldOf(secret);
+  throw new Refusal("secret_required", `${field} must be given anew, because smtp_config.${target} changes`, {
+    field,
+  });
+}
+
+/** The keys of reports are compared with here, and sent to nobody. */
+function isOfReports(secret: string): boolean {
+  return (accountSecrets as readonly string[]).includes(secret);
+}
+
+function valueOf(settings: unknown, key: string): unknown {
+  return (settings as Readonly<Record<string, unknown>>)[key];
+}
+
+function fieldOf(first: string, ...rest: readonly string[]): string {
+  return first === "api_key"
+    ? first
+    : ["smtp_config", first, ...rest].filter((part) => part !== "").join(".");
 }
 
 function kindOf(name: string): EspKind<unknown> {
@@ -94,10 +123,7 @@ function kindOf(name: string): EspKind<unknown> {
 function invalid({ issues }: z.core.$ZodError): Refusal {
   const faults = issues.slice(0, 20).map((issue) => {
     const [first = "", ...rest] = issue.code === "unrecognized_keys" ? issue.keys : issue.path.map(String);
-    const path = issue.code === "unrecognized_keys" ? [first] : [first, ...rest];
-    const field = first === "api_key"
-      ? "api_key"
-      : ["smtp_config", ...path].filter((part) => part !== "").join(".");
+    const field = issue.code === "unrecognized_keys" ? fieldOf(first) : fieldOf(first, ...rest);
     return { field, message: issue.message };
   });
   const [fault] = faults;

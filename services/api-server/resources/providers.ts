@@ -138,6 +138,9 @@ function update(parts: Parts): Operation {
     path: "/api/v1/providers/{id}",
     tag,
     summary: "Replace a provider; secrets, smtp_config and enabled stay when they are left out",
+    description:
+      "Secrets are given anew (400 `secret_required`) when it changes whom they are sent to: the host, port, TLS " +
+      "or endpoint.",
     params,
     body: providerBody,
     answer: { status: 200, schema: providerShape },
