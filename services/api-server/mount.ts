@@ -45,6 +45,9 @@ function gate(operation: Operation, authenticate: Authenticate): MiddlewareHandl
     if (operation.query === undefined && new URL(context.req.url).search !== "") {
       throw new Refusal("request_invalid", "this call takes no query parameters");
     }
+    if (operation.body === undefined && operation.bodyTypes === undefined && !isEmpty(context.env.bytes)) {
+      throw new Refusal("request_invalid", "this call takes no body");
+    }
     await next();
   };
 }
@@ -54,7 +57,7 @@ async function answer(operation: Operation, context: Context<ApiEnv>): Promise<R
   const params = operation.params === undefined ? undefined : valid.valid("param");
   const query = operation.query === undefined ? undefined : valid.valid("query");
   const body = operation.body === undefined ? undefined : valid.valid("json");
-  refuseNul([params, query, body]);
+  for (const part of [params, query, body]) refuseUnstorable(part);
   const result = await operation.handle({
     params,
     query,
@@ -75,16 +78,27 @@ async function answer(operation: Operation, context: Context<ApiEnv>): Promise<R
   return context.json(result, operation.answer.status);
 }
 
-/** PostgreSQL keeps no NUL in a text, and no text needs one. */
-function refuseNul(value: unknown): void {
-  if (typeof value === "string" && value.includes("\0")) {
-    throw new Refusal("request_invalid", "a text may not contain the character NUL");
+/** Nothing, or an object without fields, as some clients send it with everything. */
+function isEmpty(bytes: Uint8Array): boolean {
+  return bytes.length === 0 ||
+    (bytes.length < 100 && /^\s*(\{\s*\})?\s*$/.test(new TextDecoder().decode(bytes)));
+}
+
+/** PostgreSQL keeps no NUL in a text and no half of a character in JSON, and no text needs one. */
+function refuseUnstorable(value: unknown): void {
+  if (typeof value === "string") {
+    if (value.includes("\0")) throw unstorable("a text may not contain the character NUL");
+    if (!value.isWellFormed()) throw unstorable("a text may not contain half of a character");
   }
   if (typeof value !== "object" || value === null) return;
   for (const [key, part] of Object.entries(value)) {
-    refuseNul(key);
-    refuseNul(part);
+    refuseUnstorable(key);
+    refuseUnstorable(part);
   }
+}
+
+function unstorable(sentence: string): Refusal {
+  return new Refusal("request_invalid", sentence);
 }
 
 /** Turns what validation found into a refusal: the first fault's sentence, its field, and all faults. */

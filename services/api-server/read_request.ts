@@ -45,8 +45,30 @@ export async function readRequest(
     bytes.set(chunk, offset);
     offset += chunk.byteLength;
   }
+  refuseDepth(bytes);
   const body = size === 0 ? null : bytes;
   return { request: new Request(url, { method, headers, body, signal }), bytes };
+}
+
+/** Nothing that is asked nests so deeply, and whoever walks through it does so by calling itself. */
+const deepest = 50;
+
+/** Counts brackets outside of texts; of what is no JSON it may refuse what nobody could have used anyway. */
+function refuseDepth(bytes: Uint8Array): void {
+  let depth = 0;
+  let isText = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (isText) {
+      if (byte === 0x5c) at++;
+      else if (byte === 0x22) isText = false;
+    } else if (byte === 0x22) isText = true;
+    else if (byte === 0x5b || byte === 0x7b) depth++;
+    else if (byte === 0x5d || byte === 0x7d) depth--;
+    if (depth > deepest) {
+      throw new Refusal("request_invalid", `the request is nested more than ${deepest} times`);
+    }
+  }
 }
 
 function tooLarge(maxBytes: number): Refusal {

@@ -47,6 +47,7 @@ export const domainPattern = z.string().trim().toLowerCase().max(255).regex(
 );
 
 const maxPage = 200;
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The parameters of a list. */
 export const page = z.strictObject({
@@ -73,7 +74,7 @@ export function pageOf(
   if (query.cursor === undefined) return { limit };
   const after = cursorText(query.cursor);
   const [named, id] = after?.split(" ") ?? [];
-  if (named !== kind || id === undefined || !/^[0-9a-f-]{36}$/.test(id)) {
+  if (named !== kind || id === undefined || !uuid.test(id)) {
     throw new Refusal("request_invalid", "cursor is not one of this list", { field: "cursor" });
   }
   return { after: id, limit };
