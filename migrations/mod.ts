@@ -18,6 +18,8 @@ import eventsUp from "./009_receive_events.up.sql" with { type: "text" };
 import eventsDown from "./009_receive_events.down.sql" with { type: "text" };
 import searchUp from "./010_search_mail.up.sql" with { type: "text" };
 import searchDown from "./010_search_mail.down.sql" with { type: "text" };
+import daysUp from "./011_count_days.up.sql" with { type: "text" };
+import daysDown from "./011_count_days.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -39,4 +41,5 @@ export const migrations: readonly Migration[] = [
   { version: 8, name: "know_stores", up: storesUp, down: storesDown },
   { version: 9, name: "receive_events", up: eventsUp, down: eventsDown },
   { version: 10, name: "search_mail", up: searchUp, down: searchDown },
+  { version: 11, name: "count_days", up: daysUp, down: daysDown },
 ];

@@ -144,7 +144,7 @@ export async function findKept(
 /** What one step towards dropping a week has done; `kept` is none, `week` the last. */
 export type WeekStep = "kept" | "parts" | "rows" | "week";
 
-/** Takes one step towards dropping a week; throws when it would have to wait for a lock. */
+/** Takes one step towards dropping a week; throws when its days are not counted, or when it would wait for a lock. */
 export async function dropWeek(sql: SystemSql, week: Week, portion: number): Promise<WeekStep> {
   const [row] = await sql<{ step: WeekStep }>`select drop_week(${week.name}, ${portion}) as step`;
   return row?.step ?? "kept";

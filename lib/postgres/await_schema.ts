@@ -4,7 +4,7 @@ import { faultText } from "./faults.ts";
 import { examineDatabase, type SchemaRange } from "./readiness.ts";
 
 /** The schema versions that this release works with (ruling 3.21). */
-export const supportedSchema: SchemaRange = { oldest: 10, newest: 10 };
+export const supportedSchema: SchemaRange = { oldest: 11, newest: 11 };
 
 const againMs = 1000;
 

@@ -2,6 +2,7 @@ import { firstIdAt } from "../../lib/ids.ts";
 import { dropWeek, findKept, listWeeks, type Week } from "../../lib/messages/retention_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { sleepFor } from "../../lib/retry.ts";
+import { countWeek, recountWeek } from "../../lib/usage/usage_days_table.ts";
 import { firstId } from "./give_up_bodies.ts";
 
 /** What the removal of old rows works with. */
@@ -19,8 +20,8 @@ const defaultPortion = 2000;
 const pauseMs = 20;
 
 /**
- * Drops the weeks of messages that ended before their time, with all that belongs to them, unless one of a week is
- * unfinished or has its body: such a week waits. Answers the names of those that are gone; throws when others hold a
+ * Drops the weeks of messages that ended before their time, with all that belongs to them, once their days are counted;
+ * unless one of a week is unfinished or has its body: such a week waits. Answers the names of those that are gone; throws when others hold a
  * table for so long that waiting would hold them up too, and then goes on where it was the next time.
  */
 export async function dropOldWeeks(parts: WeekParts): Promise<readonly string[]> {
@@ -28,7 +29,10 @@ export async function dropOldWeeks(parts: WeekParts): Promise<readonly string[]>
   const dropped: string[] = [];
   let after = firstId;
   for (const week of await listWeeks(sql, firstIdAt(nowMs - rowsMs))) {
-    if (await isOver(sql, after, week, signal) && await drop(sql, week, portion, signal)) {
+    const canGo = await isOver(sql, after, week, signal);
+    if (signal.aborted) break;
+    if (!canGo) await recountWeek(sql, week.name);
+    else if (await count(sql, week, portion, signal) && await drop(sql, week, portion, signal)) {
       dropped.push(week.name);
     }
     after = week.end;
@@ -43,6 +47,14 @@ async function isOver(sql: SystemSql, from: string, week: Week, signal: AbortSig
     if (page.isKept) return false;
     if (page.last === undefined) return true;
     after = page.last;
+  }
+  return false;
+}
+
+async function count(sql: SystemSql, week: Week, portion: number, signal: AbortSignal): Promise<boolean> {
+  while (!signal.aborted) {
+    if (await countWeek(sql, week.name, portion)) return true;
+    await sleepFor(pauseMs, signal);
   }
   return false;
 }

@@ -4,6 +4,10 @@ import { openSession } from "../../lib/postgres/database.ts";
 import { addGroup, addPerson, testApi } from "../support/api.ts";
 import { addMail } from "../support/mail_rows.ts";
 
+interface DayItem {
+  readonly recipient_statuses: { readonly bounced: number };
+}
+
 Deno.test("GET /stats counts the group's messages by day and provider", async () => {
   await using api = await testApi();
   const [alpha, beta] = [await addGroup(api, "alpha"), await addGroup(api, "beta")];
@@ -28,6 +32,9 @@ Deno.test("GET /stats counts the group's messages by day and provider", async ()
     { ...none, ...four, "provider_id": null, cancelled: 1, unfinished: 2, "enqueue_failed": 1 },
   ]);
   assert.deepEqual([body.until, body.truncated], [day, false]);
+  await owner.run("update recipients set status = 'bounced' where group_id = '" + alpha + "'");
+  const detailed = await api.ask("GET", "/api/v1/stats?detail=recipients", { token });
+  assert.deepEqual(detailed.body.items.map((item: DayItem) => item.recipient_statuses.bounced), [4, 4]);
   const before = await api.ask("GET", "/api/v1/stats?since=2026-01-01&until=2026-01-31", { token });
   assert.deepEqual(before.body.items, []);
   for (const query of ["since=2026-01-01&until=2026-02-01", "since=2026-02-02&until=2026-02-01", "since=x"]) {

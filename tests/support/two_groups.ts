@@ -39,6 +39,10 @@ async function fillGroup(session: Session, name: string): Promise<GroupRows> {
     insert into routing_rule_providers (group_id, rule_id, position, provider_id)
       values ('${group}', '${rule}', 1, '${provider}');
     insert into usage (group_id, month, messages) values ('${group}', '2026-11-01', 5);
+    insert into usage_weeks (week, starts, ends, counted_at) values ('2020w01', '016f541a-3000-7000-8000-000000000000',
+      '016f7826-b400-7000-8000-000000000000', now()) on conflict do nothing;
+    insert into usage_daily values ('2020w01', '${group}', '2020-01-01', null, 1, 1, 4, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+      0, 0);
     insert into sessions (group_id, user_id, refresh_token_hash, expires_at)
       values ('${group}', '${user}', sha256('session-${name}'), now() + interval '1 day');
     insert into one_time_tokens (group_id, kind, email, role, token_hash, expires_at)

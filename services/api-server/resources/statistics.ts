@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { countMessages, type DayCount } from "../../../lib/messages/statistics_table.ts";
+import type { RecipientStatus } from "../../../lib/messages/message.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { findUsage } from "../../../lib/usage/usage_table.ts";
 import { type Operation, operation } from "../operation.ts";
@@ -28,12 +29,30 @@ const dayShape = z.object({
   cancelled: count,
   unfinished: count,
   "enqueue_failed": count,
+  "recipient_statuses": z.object(
+    {
+      accepted: count,
+      delivered: count,
+      deferred: count,
+      bounced: count,
+      complained: count,
+      refused: count,
+      suppressed: count,
+      failed: count,
+      unknown: count,
+      cancelled: count,
+    } satisfies Record<Exclude<RecipientStatus, "pending">, unknown>,
+  ).optional().meta({
+    description: "Recipients by status, when asked for; those who are left are still pending",
+  }),
 }).openapi("DayStatistics");
 const statisticsShape = z.object({
   since: z.string(),
   until: z.string(),
   items: z.array(dayShape),
-  truncated: z.boolean().meta({ description: "Only the newest 1,000,000 messages were counted" }),
+  truncated: z.boolean().meta({
+    description: "Only the newest 1,000,000 messages were counted, besides those whose rows are gone",
+  }),
 }).openapi("Statistics");
 const usageShape = z.object({
   month: z.string().meta({ description: "The first day of this month, by UTC" }),
@@ -61,16 +80,20 @@ function statistics(parts: Parts): Operation {
     query: z.strictObject({
       since: day.optional().meta({ description: "The first day; when not given, six days before the last" }),
       until: day.optional().meta({ description: `The last day, at most ${maxDays} days in all; today` }),
+      detail: z.enum(["recipients"]).optional().meta({
+        description: "Also count recipients by their status",
+      }),
     }),
     answer: { status: 200, schema: statisticsShape },
     handle: async ({ query, ...asking }) => {
       const { first, last } = spanOf(query, Date.now());
       const end = new Date(last + dayMs);
       const { group } = asking.principal;
+      const counting = { most: maxMessages, withRecipients: query.detail === "recipients" };
       const { days, isCut } = await inGroup(
         parts,
         asking,
-        (sql) => countMessages(sql, group, new Date(first), end, maxMessages),
+        (sql) => countMessages(sql, group, new Date(first), end, counting),
       );
       return { since: dayText(first), until: dayText(last), items: days.map(dayOf), truncated: isCut };
     },
@@ -109,6 +132,7 @@ function dayOf(entry: DayCount): z.output<typeof dayShape> {
     cancelled: entry.cancelled,
     unfinished: entry.unfinished,
     "enqueue_failed": entry.refused,
+    ...entry.recipientStatuses && { "recipient_statuses": entry.recipientStatuses },
   };
 }
 
