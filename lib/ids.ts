@@ -11,6 +11,8 @@ export type ProviderId = Id<"provider">;
 export type MessageId = Id<"message">;
 /** The id of one call to an ESP: the row that is committed before the call is made. */
 export type CallId = Id<"call">;
+/** The id of a record of what was refused at SMTP: UUIDv7 of the moment of the refusal. */
+export type RefusedSubmissionId = Id<"refused submission">;
 /** A recipient's position in its message's envelope, from 1. */
 export type RecipientId = number & { readonly [brand]: "recipient" };
 

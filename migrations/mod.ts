@@ -20,6 +20,8 @@ import searchUp from "./010_search_mail.up.sql" with { type: "text" };
 import searchDown from "./010_search_mail.down.sql" with { type: "text" };
 import daysUp from "./011_count_days.up.sql" with { type: "text" };
 import daysDown from "./011_count_days.down.sql" with { type: "text" };
+import refusalsUp from "./012_keep_refusals.up.sql" with { type: "text" };
+import refusalsDown from "./012_keep_refusals.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -42,4 +44,5 @@ export const migrations: readonly Migration[] = [
   { version: 9, name: "receive_events", up: eventsUp, down: eventsDown },
   { version: 10, name: "search_mail", up: searchUp, down: searchDown },
   { version: 11, name: "count_days", up: daysUp, down: daysDown },
+  { version: 12, name: "keep_refusals", up: refusalsUp, down: refusalsDown },
 ];

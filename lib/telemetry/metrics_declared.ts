@@ -76,6 +76,7 @@ export const declaredMetrics = {
         "calls",
         "settlements",
         "conclusions",
+        "refusals",
         "other",
       ],
     }),
@@ -97,6 +98,11 @@ export const declaredMetrics = {
     refusals: counter("smtp_refusals_total", "Commands and messages refused, by reason", {
       code: refusalCodes,
     }),
+    refusalRecords: counter(
+      "smtp_refusal_records_total",
+      "Refusals by what became of their record: a row, a part of another's, beyond a minute's share, or lost",
+      { result: ["stored", "counted", "left_out", "lost"] },
+    ),
     resubmissions: counter("smtp_resubmissions_total", "Messages answered with the id of an earlier one", {
       kind: ["accepted", "revived"],
     }),

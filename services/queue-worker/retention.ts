@@ -7,6 +7,7 @@ import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { collectBodies } from "./collect_bodies.ts";
 import { dropOldWeeks } from "./drop_weeks.ts";
 import { firstId, giveUpDueBodies } from "./give_up_bodies.ts";
+import { trimRefusals } from "./trim_refused.ts";
 
 /** How long what is kept. */
 export interface RetentionTerms {
@@ -37,6 +38,7 @@ const hourMs = 3_600_000;
 const walkEveryMs = hourMs;
 const collectEveryMs = 6 * hourMs;
 const weeksEveryMs = hourMs;
+const trimEveryMs = 600_000;
 const stopMs = 5000;
 /** Clocks and settings of processes may differ by so much before a body goes whose client may come again. */
 const resubmissionMarginMs = hourMs;
@@ -58,7 +60,7 @@ export function retentionTerms({ retention, smtp }: Pick<Config, "retention" | "
 
 /**
  * Removes the bodies of messages that have been finished for long enough, bodies that belong to no message, and weeks
- * of rows (ruling 3.15); never anything of a message that is not finished. One works for a database at a time, in
+ * of rows and old records of refusals (ruling 3.15); never anything of a message that is not finished. One works for a database at a time, in
  * steps between which others have their turn; what a killed one has left undone is done by the next.
  */
 export class Retention implements AsyncDisposable {
@@ -70,6 +72,7 @@ export class Retention implements AsyncDisposable {
   #walkedAt = -Infinity;
   #collectAt = Infinity;
   #weeksAt = -Infinity;
+  #trimmedAt = -Infinity;
   /** Messages accepted before have been looked at since the last walk through all. */
   #from = firstId;
   #isTold = false;
@@ -130,6 +133,11 @@ export class Retention implements AsyncDisposable {
     if (now - this.#weeksAt >= weeksEveryMs) {
       this.#weeksAt = now;
       await this.#dropWeeks();
+    }
+    if (now - this.#trimmedAt >= trimEveryMs) {
+      this.#trimmedAt = now;
+      const { rowsMs } = this.#options.terms;
+      await trimRefusals({ ...this.#world, ...rowsMs !== undefined && { rowsMs } });
     }
   }
 

@@ -1,5 +1,6 @@
 import { Refusal } from "../../lib/refusal.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
+import { CommandTrace } from "./command_trace.ts";
 import { CommandError, parseMail, parseRcpt } from "./commands.ts";
 import type { Input } from "./input.ts";
 import type { Observer } from "./intake.ts";
@@ -69,6 +70,7 @@ export class Conversation {
   readonly #wire: Wire;
   readonly #log: Log;
   readonly #left = new AbortController();
+  readonly #trace = new CommandTrace();
   readonly #startedAt = performance.now();
   #out = "";
   #commands = 0;
@@ -96,8 +98,11 @@ export class Conversation {
     if (this.#isClosed) return;
     this.#out += formatReply(reply, lines);
     if (reply.code < 400) return;
-    this.#parts.observer.refused(reason);
-    this.#log.debug("command refused", { code: reply.code, reason, reply: lines[0] });
+    const text = lines[0] ?? "";
+    const { identity, sender, correlationId } = this.#session;
+    const step = this.#trace.refused({ reason, reply, text, identity, sender, correlationId }, this.#wire);
+    this.#parts.observer.refused(reason, step);
+    this.#log.debug("command refused", { code: reply.code, reason, reply: text });
     if (reply.code === 421) return this.close();
     if (reply.code >= 500 && ++this.#errors >= this.#parts.limits.maxErrors) this.#tooMany("errors");
   }
@@ -133,6 +138,7 @@ export class Conversation {
   /** Whether a command may go on; otherwise it has been answered. */
   admit(verb: string, length: number, isResponse: boolean): boolean {
     this.#activeAt = performance.now();
+    if (!isResponse) this.#trace.begin(verb);
     if (this.#isStopping && !this.#session.isInTransaction && verb !== "QUIT") {
       this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
       return false;
@@ -163,8 +169,10 @@ export class Conversation {
       }
       switch (mechanism.toUpperCase()) {
         case "PLAIN":
+          this.#trace.authBy("PLAIN");
           return this.#response(initial, "", (token) => this.#logIn(decodePlain(token)));
         case "LOGIN":
+          this.#trace.authBy("LOGIN");
           return this.#response(
             initial,
             "VXNlcm5hbWU6",
@@ -178,6 +186,7 @@ export class Conversation {
 
   /** MAIL FROM. */
   mail(line: Uint8Array, done: () => void): void {
+    this.#trace.given(line);
     this.#perform(async () => {
       if (this.#session.isInTransaction) {
         throw new CommandError("sequence_wrong", "MAIL was given: RSET comes first");
@@ -189,6 +198,7 @@ export class Conversation {
 
   /** RCPT TO. */
   rcpt(line: Uint8Array, done: () => void): void {
+    this.#trace.given(line);
     this.#perform(() => {
       this.#session.requireMail();
       this.#session.rcptTo(parseRcpt(line, this.#session.isUtf8));
@@ -203,6 +213,7 @@ export class Conversation {
       const draft = await this.#session.openData(this.#wire.client, this.#left.signal);
       if (this.#isClosed) return await this.#session.abandon(draft);
       this.#draft = draft;
+      this.#trace.dataOf(draft.envelope.mailFrom);
       this.#activeAt = this.#dataBeganAt = performance.now();
       this.#dataBytesSeen = 0;
       this.say("send_data");
@@ -219,6 +230,7 @@ export class Conversation {
     const endedAt = performance.now();
     const settled = this.#settle(draft, endedAt).then(() => {
       if (isHopeless) this.close();
+      this.#trace.end();
       if (this.#isStopping) this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
       this.#activeAt = performance.now();
       done();
@@ -231,7 +243,9 @@ export class Conversation {
     this.#isStopping = true;
     if (this.#wire.isHandshaking) return this.#wire.destroy();
     const isWorking = this.#draft !== undefined || this.#session.isInTransaction || this.#wire.input.isBusy;
-    if (!isWorking) this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
+    if (isWorking) return;
+    this.#trace.end();
+    this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
   }
 
   /** Looks at the clock: idle, too old, too slow, not reading. */
@@ -270,6 +284,8 @@ export class Conversation {
   }
 
   #expire(sentence: string): void {
+    // Who has nothing under way loses a connection, and no mail.
+    if (this.#draft === undefined && !this.#session.isInTransaction) this.#trace.end();
     this.#refuse(new Refusal("session_expired", sentence));
   }
 
@@ -316,6 +332,7 @@ export class Conversation {
       await this.#session.logIn(login, this.#wire.client.address);
     } catch (error) {
       observer.login("failure");
+      this.#trace.failedFor(login.username);
       const code = error instanceof Refusal ? error.code : "fault";
       this.#log.info("authentication failed", { username: login.username, reason: code });
       this.#fail(error);

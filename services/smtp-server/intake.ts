@@ -1,9 +1,10 @@
 import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
-import type { Submission } from "../../lib/messages/message.ts";
+import type { ClientTrace, Submission } from "../../lib/messages/message.ts";
 import { type Cidr, cidrContains } from "../../lib/network/cidr.ts";
 import type { Refusal } from "../../lib/refusal.ts";
 import type { BodyLabel } from "../../lib/store/message_store.ts";
 import type { BodyWriter } from "../../lib/store/spool.ts";
+import type { Reply } from "./replies.ts";
 
 /** What takes messages in: memory, store, rows and doorbell behind one door. */
 export interface Intake {
@@ -60,13 +61,31 @@ export interface Gate {
   forget(identity: Identity): void;
 }
 
+/** A client wanted to log in or to hand in mail and was refused: what is known of it, without any credential. */
+export interface RefusedStep {
+  /** A refusal's code, or the row of the protocol's own replies. */
+  readonly reason: string;
+  readonly reply: Reply;
+  readonly text: string;
+  /** The command, for MAIL and RCPT as it was given. */
+  readonly command: string;
+  /** Absent before AUTH has succeeded. */
+  readonly identity: Identity | undefined;
+  /** The name that AUTH was last tried with. */
+  readonly tried: string | undefined;
+  /** The envelope sender, where MAIL was accepted before. */
+  readonly sender: string | undefined;
+  readonly client: ClientTrace;
+  readonly correlationId: string;
+}
+
 /** What is counted, as plain functions; none of them may throw. */
 export interface Observer {
   connection(result: "accepted" | "rejected", reason?: string): void;
   session(change: "opened" | "closed"): void;
   login(result: "success" | "failure"): void;
-  /** One reply of 4yz or 5yz; `reason` is a refusal code or a row of `protocolReplies`. */
-  refused(reason: string): void;
+  /** One reply of 4yz or 5yz; `reason` is a refusal code or a row of `protocolReplies`; a login or mail is told in full. */
+  refused(reason: string, step?: RefusedStep): void;
   /** One 250 after DATA, with milliseconds from the end mark to the reply. */
   accepted(bytes: number, ms: number): void;
 }

@@ -4,12 +4,15 @@ import { followCertificate } from "./follow_certificate.ts";
 import { observe } from "./observe.ts";
 import { openIntake } from "./open_intake.ts";
 import { openPorts } from "./open_ports.ts";
+import { openRefusedSubmissions } from "./refused_submissions.ts";
 
 await runService("smtp-server", ({ smtp }) => smtp, async (running) => {
   const { config, log, metrics, stopping, stopped } = running;
   await using intake = await openIntake(config, { log, metrics, signal: stopping });
   if (intake === undefined) return;
-  await using listener = await openPorts(config, { log, intake, observer: observe(metrics) });
+  await using refused = openRefusedSubmissions(intake.database, { log, metrics });
+  const observer = observe(metrics, (step) => refused.note(step));
+  await using listener = await openPorts(config, { log, intake, observer });
   const use = listener.useCertificate;
   using certificate = await followCertificate({ ...config.tls, use, log, metrics });
   running.onReload(() => void certificate.reload());

@@ -72,6 +72,16 @@ export class Session {
     return this.#mail !== undefined;
   }
 
+  /** The envelope sender of the transaction; undefined outside of one, and for the null sender. */
+  get sender(): string | undefined {
+    return this.#mail?.sender?.address;
+  }
+
+  /** Joins all that is told of the session. */
+  get correlationId(): string {
+    return this.#correlationId;
+  }
+
   /** The transaction said SMTPUTF8. */
   get isUtf8(): boolean {
     return this.#mail?.smtpUtf8 ?? false;

@@ -24,6 +24,7 @@ const groupTables = {
   recipients: true,
   "delivery_logs": true,
   "delivery_events": true,
+  "refused_submissions": true,
 };
 
 /** Logs in as the service that acts as the role and switches to it, as the service does. */

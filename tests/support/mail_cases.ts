@@ -57,6 +57,21 @@ export const mailCases: Readonly<Record<string, AccessCase>> = {
     answers: [200],
     foreign: "own", // 200 that says that nothing of theirs was named; nothing is told or changed
   },
+  "GET /api/v1/refused-submissions": {
+    allowed: who.readers,
+    make: async ({ alpha, owner }) => {
+      await owner.query(
+        `insert into refused_submissions (id, group_id, account, address, command, code, reason, reply, correlation_id,
+          times, first_at, last_at)
+        values (uuidv7(), $1, 'shop', '192.0.2.1', 'RCPT TO:<x@alpha.example>', 501, 'recipient_address_invalid', 'No', 'c',
+          1, now(), now())`,
+        [alpha],
+      );
+      return { path: `${base}/refused-submissions?limit=5` };
+    },
+    answers: [200],
+    foreign: "own",
+  },
   "GET /api/v1/stats": {
     allowed: who.readers,
     make: async (world) => {

@@ -149,6 +149,10 @@ export interface StageOptions {
   readonly rules?: Partial<ListenerOptions["session"]["rules"]>;
   readonly trustedProxies?: ListenerOptions["trustedProxies"];
   readonly host?: string;
+  /** Instead of the account `user` / `secret`. */
+  readonly gate?: Gate;
+  /** Instead of `watcher`. */
+  readonly observer?: Observer;
 }
 
 /** Opens a listener on a free port of the loopback. */
@@ -162,7 +166,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     ports: [{ host, port: 0, tls }],
     ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
     session: {
-      gate,
+      gate: options.gate ?? gate,
       intake,
       now: () => new Date("2026-11-22T12:00:00Z"),
       rules: {
@@ -192,7 +196,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       ...options.limits,
     },
     trustedProxies: options.trustedProxies ?? [],
-    observer: watcher,
+    observer: options.observer ?? watcher,
     log: watcher.log,
   };
   const listener = await openListener(settings);

@@ -48,6 +48,10 @@ async function fillGroup(session: Session, name: string): Promise<GroupRows> {
     insert into one_time_tokens (group_id, kind, email, role, token_hash, expires_at)
       values ('${group}', 'invitation', 'new@${name}.example', 'member', sha256('token-${name}'), now() + interval '1 day');
     insert into activity_logs (group_id, action, resource_type) values ('${group}', 'test', 'group');
+    insert into refused_submissions (id, group_id, account, address, command, code, reason, reply, correlation_id, times,
+        first_at, last_at)
+      values (uuidv7(), '${group}', '${name}', '192.0.2.1', 'AUTH PLAIN', 535, 'credentials_wrong', 'No', 'c', 1, now(),
+        now());
     insert into auth_attempts (account, address, failures) values ('${name}', '192.0.2.1', 1);
     insert into messages (id, group_id, user_id, sender, recipient_count, size, content_hash, storage_ref, body,
         next_attempt_at, correlation_id, enqueued_at)

@@ -10,6 +10,7 @@ import { messageOperations } from "./messages.ts";
 import { oneTimeTokenOperations } from "./one_time_tokens.ts";
 import { routingRuleOperations } from "./routing_rules.ts";
 import { providerOperations } from "./providers.ts";
+import { refusedSubmissionOperations } from "./refused_submissions.ts";
 import { sessionOperations } from "./sessions.ts";
 import { statisticsOperations } from "./statistics.ts";
 import { providerTestOperations } from "./test_provider.ts";
@@ -29,6 +30,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...routingRuleOperations(parts),
     ...messageOperations(parts),
     ...dlqOperations(parts),
+    ...refusedSubmissionOperations(parts),
     ...statisticsOperations(parts),
     ...activityOperations(parts),
     ...providerOperations(parts),
