@@ -36,16 +36,6 @@ export const role = z.enum(["owner", "admin", "member"], {
 /** What an API key may be allowed. */
 export const scope = z.enum(scopes);
 
-/** An e-mail address, loosely: something before and behind one `@`, without spaces. */
-export const email = z.string({ error: "email is required" }).trim().min(1, "email is required").max(255)
-  .regex(/^[^\s@<>"]+@[^\s@<>"]+$/, "email must be an e-mail address");
-
-/** A sender domain of an account: exact, `*.example.com` for what is below it, or `*`; stored in lower case. */
-export const domainPattern = z.string().trim().toLowerCase().max(255).regex(
-  /^(\*|(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/,
-  "a domain is written as example.com, *.example.com or *",
-);
-
 const maxPage = 200;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

@@ -5,7 +5,7 @@ import { addGroup, addPerson, testApi } from "../support/api.ts";
 import { addMail } from "../support/mail_rows.ts";
 
 interface DayItem {
-  readonly recipient_statuses: { readonly bounced: number };
+  readonly "recipient_statuses": { readonly bounced: number };
 }
 
 Deno.test("GET /stats counts the group's messages by day and provider", async () => {

@@ -3,12 +3,12 @@ import type { GroupId } from "../../../lib/ids.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { hashPassword } from "../../../lib/users/password.ts";
 import { setMemberPassword } from "../../../lib/users/user_entries_table.ts";
+import { newPassword } from "../../../lib/users/user_fields.ts";
 import { actions, gradeMay } from "../access/permissions.ts";
 import type { Person, Principal } from "../access/principal.ts";
 import { type Operation, operation, publicOperation } from "../operation.ts";
 import { inGroup, type Parts } from "../parts.ts";
 import { idOf } from "../schemas.ts";
-import { newPassword } from "./user_shapes.ts";
 
 const required = "email and password are required";
 const tokens = z.object({

@@ -8,24 +8,25 @@ import type { GroupSql, SystemSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { hashPassword } from "../../../lib/users/password.ts";
 import { createUser as insertUser, findUser } from "../../../lib/users/user_entries_table.ts";
+import { email, newPassword, senderDomains, username } from "../../../lib/users/user_fields.ts";
 import { isOperator, type Principal } from "../access/principal.ts";
 import { outranks } from "../access/rank.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, type Note, type Parts, withRights } from "../parts.ts";
-import { domainPattern, email, role as roleName } from "../schemas.ts";
+import { role as roleName } from "../schemas.ts";
 import { getGroup, requireDomains } from "./groups.ts";
-import { accountType, createdUserShape, newPassword, userOf } from "./user_shapes.ts";
+import { accountType, createdUserShape, userOf } from "./user_shapes.ts";
 
 const body = z.strictObject({
   email,
   password: newPassword.optional(),
   "account_type": accountType.default("human"),
-  username: z.string().trim().min(1).max(255).optional().meta({
+  username: username.optional().meta({
     description: "What an SMTP account logs in with; the e-mail address when not given",
   }),
   "group_id": z.guid({ error: "invalid group_id format" }).toLowerCase().optional(),
   role: roleName.default("member"),
-  "allowed_domains": z.array(domainPattern).max(1000).optional(),
+  "allowed_domains": senderDomains.optional(),
 }).refine(({ account_type: type, password }) => type === "smtp" || password !== undefined, {
   message: "password is required for user accounts",
   path: ["password"],

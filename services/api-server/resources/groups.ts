@@ -1,5 +1,7 @@
 import { z } from "@hono/zod-openapi";
-import { domainOutside } from "../../../lib/users/sender_domains.ts";
+import { requireWithin } from "../../../lib/users/sender_domains.ts";
+import { senderDomains } from "../../../lib/users/user_fields.ts";
+import { allowedIps, groupName, monthlyLimit } from "../../../lib/groups/group_fields.ts";
 import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
 import {
   cancelQueuedMail,
@@ -13,14 +15,13 @@ import {
   updateGroupLimits,
 } from "../../../lib/groups/group_entries_table.ts";
 import { type GroupId, newId } from "../../../lib/ids.ts";
-import { parseCidr } from "../../../lib/network/cidr.ts";
 import type { GroupSql, SystemSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
-import { changesBetween } from "../changes.ts";
+import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { asOperator, type Parts, withRights } from "../parts.ts";
-import { domainPattern, idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 
 const groupShape = z.object({
   id: z.string(),
@@ -35,13 +36,6 @@ const groupShape = z.object({
   "updated_at": z.string(),
 }).openapi("Group");
 
-const name = z.string({ error: "name is required" }).trim().min(1, "name is required").max(255);
-const monthlyLimit = z.number().int().min(0).max(2_147_483_647);
-const domains = z.array(domainPattern).max(1000);
-const network = z.string().max(50).refine(
-  (text) => parseCidr(text) !== undefined,
-  "a network is written as 10.0.0.0/8",
-);
 const params = z.object({ id: idOf("group") });
 const tag = "groups";
 
@@ -58,9 +52,9 @@ function create(parts: Parts): Operation {
     tag,
     summary: "Create a company",
     body: z.strictObject({
-      name,
+      name: groupName,
       "monthly_limit": monthlyLimit.optional(),
-      "allowed_domains": domains.optional().meta({
+      "allowed_domains": senderDomains.optional().meta({
         description: "The sender domains its accounts may be given",
       }),
     }),
@@ -132,12 +126,12 @@ function update(parts: Parts): Operation {
     summary: "Change a group; its status, limit and domains are for system administrators",
     params,
     body: z.strictObject({
-      name: name.optional(),
-      "allowed_ips": z.array(network).max(1000).nullable().optional(),
+      name: groupName.optional(),
+      "allowed_ips": allowedIps.optional(),
       status: z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" })
         .optional(),
       "monthly_limit": monthlyLimit.optional(),
-      "allowed_domains": domains.optional(),
+      "allowed_domains": senderDomains.optional(),
     }),
     answer: { status: 200, schema: groupShape },
     handle: async ({ params, body, ...asking }) => {
@@ -214,10 +208,7 @@ export async function getGroup(sql: GroupSql | SystemSql, id: GroupId): Promise<
 
 /** Throws Refusal("domain_not_allowed") when a group may not give one of the domains (ruling 3.14). */
 export function requireDomains(parts: Parts, group: GroupEntry, domains: readonly string[]): void {
-  const outside = parts.requireGroupDomains ? domainOutside(domains, group.allowedDomains) : undefined;
-  if (outside === undefined) return;
-  const sentence = `allowed_domains: the group may not use "${outside}"`;
-  throw new Refusal("domain_not_allowed", sentence, { field: "allowed_domains" });
+  if (parts.requireGroupDomains) requireWithin(domains, group.allowedDomains);
 }
 
 function guardSystem(group: GroupEntry, status: string | undefined): void {

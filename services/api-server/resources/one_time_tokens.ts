@@ -10,13 +10,13 @@ import {
   useReset,
 } from "../../../lib/users/one_time_tokens_table.ts";
 import { hashPassword } from "../../../lib/users/password.ts";
+import { email, newPassword } from "../../../lib/users/user_fields.ts";
 import { groupOfPath } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
 import { type Operation, operation, publicOperation } from "../operation.ts";
 import { type Parts, withRights } from "../parts.ts";
-import { email, idOf, role, timeOf } from "../schemas.ts";
+import { idOf, role, timeOf } from "../schemas.ts";
 import { getGroup } from "./groups.ts";
-import { newPassword } from "./user_shapes.ts";
 import { onUser, requireAlone } from "./users.ts";
 
 const handedOver = z.object({

@@ -5,6 +5,15 @@ import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { endpointObstacle } from "../../../lib/providers/endpoint_rule.ts";
 import { credentialsObstacle, usesOperatorCredentials } from "../../../lib/providers/operator_credentials.ts";
 import {
+  areSameSettings,
+  type KeptSettings,
+  maxProviders,
+  type ProviderBody,
+  providerBody,
+  type ProviderSettings,
+  settingsOf,
+} from "../../../lib/providers/provider_body.ts";
+import {
   countProviders,
   deleteProvider,
   findProviderEntry,
@@ -17,26 +26,15 @@ import { openSecrets, type ProviderSecrets, sealSecrets } from "../../../lib/pro
 import { allowOperatorCredentials, putProvider } from "../../../lib/providers/providers_table.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { isOperator } from "../access/principal.ts";
-import { changesBetween } from "../changes.ts";
+import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, asOperator, inGroup, type Parts } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
-import {
-  areSameSettings,
-  type KeptSettings,
-  type ProviderBody,
-  providerBody,
-  providerOf,
-  type ProviderSettings,
-  providerShape,
-  settingsOf,
-} from "./provider_shapes.ts";
+import { providerOf, providerShape } from "./provider_shapes.ts";
 
 const params = z.object({ id: idOf("provider") });
 const tag = "providers";
 const resourceType = "provider";
-/** Of one group: a worker opens all of them. */
-const maxProviders = 100;
 
 /** A group's accounts with email services. */
 export function providerOperations(parts: Parts): readonly Operation[] {

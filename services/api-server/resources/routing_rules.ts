@@ -1,29 +1,23 @@
 import { z } from "@hono/zod-openapi";
 import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
-import { newId, type ProviderId } from "../../../lib/ids.ts";
+import { newId } from "../../../lib/ids.ts";
 import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
-import { conditionsSchema } from "../../../lib/routing/conditions.ts";
-import type { RuleProvider } from "../../../lib/routing/routing_rule.ts";
+import { ruleBody, wishOf } from "../../../lib/routing/rule_body.ts";
 import {
   deleteRule,
   findRule,
   insertRule,
   listRuleEntries,
   type RuleEntry,
-  type RuleWish,
   updateRule,
 } from "../../../lib/routing/rule_entries_table.ts";
-import { changesBetween } from "../changes.ts";
+import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, inGroup, type Parts } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 import { testRoutingRules } from "./test_routing_rules.ts";
 
-const providerId = z.guid({ error: "invalid provider_id format" }).toLowerCase().meta({
-  format: "uuid",
-  example: "019aa7e4-6f00-7000-8000-000000000000",
-});
 const ruleShape = z.object({
   id: z.string(),
   "group_id": z.string(),
@@ -35,24 +29,6 @@ const ruleShape = z.object({
   "created_at": z.string(),
   "updated_at": z.string(),
 }).openapi("RoutingRule");
-
-const ruleBody = z.strictObject({
-  priority: z.number().int().min(-1_000_000_000).max(1_000_000_000).default(0).meta({
-    description: "Rules are asked from the lowest number up; the first that matches decides",
-  }),
-  conditions: conditionsSchema.default({}).meta({
-    description: "All that are given have to hold; without any the rule matches all mail",
-  }),
-  "provider_id": providerId.optional().meta({ description: "Instead of `providers`, where there is one" }),
-  providers: z.array(
-    z.strictObject({ "provider_id": providerId, weight: z.number().int().min(0).max(100).optional() }),
-  )
-    .min(1).max(3).optional().meta({
-      description: "Tried one after the other; with weights these decide by the message's id who is first",
-    }),
-  enabled: z.boolean().optional().meta({ description: "When not given: true, or as it was" }),
-});
-type RuleBody = z.output<typeof ruleBody>;
 
 const params = z.object({ id: idOf("routing rule") });
 const tag = "routing rules";
@@ -172,39 +148,6 @@ async function getRule(sql: GroupSql, { principal }: Asking, id: string): Promis
   const rule = await findRule(sql, principal.group, id);
   if (rule === undefined) throw new Refusal("not_found", "routing rule not found");
   return rule;
-}
-
-function wishOf(id: string, body: RuleBody, enabled: boolean): RuleWish {
-  const { priority, conditions } = body;
-  return { id, priority, conditions, enabled: body.enabled ?? enabled, providers: providersOf(body) };
-}
-
-function providersOf({ provider_id: first, providers = [] }: RuleBody): readonly RuleProvider[] {
-  if (providers.length === 0) {
-    if (first === undefined) throw invalid("provider_id", "provider_id is required");
-    return [{ id: first as ProviderId, weight: null }];
-  }
-  if (first !== undefined && first !== providers[0]?.provider_id) {
-    throw invalid("provider_id", "provider_id is the first of providers, where both are given");
-  }
-  if (new Set(providers.map((one) => one.provider_id)).size < providers.length) {
-    throw invalid("providers", "providers names one provider twice");
-  }
-  const weights = providers.flatMap(({ weight }) => weight ?? []);
-  if (weights.length > 0 && weights.length < providers.length) {
-    throw invalid("providers", "either all of providers have a weight or none has");
-  }
-  if (weights.length > 0 && weights.every((weight) => weight === 0)) {
-    throw invalid("providers", "one of the weights has to be above 0");
-  }
-  return providers.map(({ provider_id: id, weight }) => ({
-    id: id as ProviderId,
-    weight: weight ?? null,
-  }));
-}
-
-function invalid(field: string, sentence: string): Refusal {
-  return new Refusal("request_invalid", sentence, { field });
 }
 
 function ruleOf(rule: RuleEntry): z.output<typeof ruleShape> {

@@ -15,10 +15,11 @@ import { headerFacts, type MessageFacts } from "../../../lib/routing/message_fac
 import { type Routing, routingOf } from "../../../lib/routing/route.ts";
 import { listRules } from "../../../lib/routing/rules_table.ts";
 import { memoryBody } from "../../../lib/store/memory_body.ts";
+import { email } from "../../../lib/users/user_fields.ts";
 import { may } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
 import { inGroup, type Note, type Parts } from "../parts.ts";
-import { dateOf, email, idOf, moment } from "../schemas.ts";
+import { dateOf, idOf, moment } from "../schemas.ts";
 
 /** Recipients that are explained at a time. */
 const mostRecipients = 10;

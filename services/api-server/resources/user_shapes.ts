@@ -2,10 +2,6 @@ import { z } from "@hono/zod-openapi";
 import type { UserEntry } from "../../../lib/users/user_entries_table.ts";
 import { timeOf } from "../schemas.ts";
 
-/** A password that is to be set. */
-export const newPassword = z.string({ error: "password must be a text" })
-  .min(8, "password must have at least 8 characters").max(1024, "password must have at most 1024 characters");
-
 /** What kind of user; `user` is the old word for `human`. */
 export const accountType = z.enum(["human", "user", "smtp"], {
   error: "account_type must be one of: user, smtp",

@@ -17,15 +17,16 @@ import {
   type UserChange,
   type UserEntry,
 } from "../../../lib/users/user_entries_table.ts";
+import { email, newPassword, senderDomains, username } from "../../../lib/users/user_fields.ts";
 import { isOperator, type Principal } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
-import { changesBetween } from "../changes.ts";
+import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, inGroup, type Note, type Parts, withRights } from "../parts.ts";
-import { domainPattern, email, idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
+import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
 import { createUser } from "./create_user.ts";
 import { getGroup, requireDomains } from "./groups.ts";
-import { newPassword, userOf, userShape } from "./user_shapes.ts";
+import { userOf, userShape } from "./user_shapes.ts";
 
 const params = z.object({ id: idOf("user") });
 const tag = "users";
@@ -96,9 +97,9 @@ function update(parts: Parts): Operation {
     params,
     body: z.strictObject({
       email: email.optional(),
-      username: z.string().trim().min(1).max(255).optional(),
+      username: username.optional(),
       password: newPassword.optional(),
-      "allowed_domains": z.array(domainPattern).max(1000).optional(),
+      "allowed_domains": senderDomains.optional(),
       status: status.optional(),
     }),
     answer: { status: 200, schema: userShape },
