@@ -241,11 +241,16 @@ export class Conversation {
   /** From now on nothing new begins; an idle client is told at once. */
   stop(): void {
     this.#isStopping = true;
-    if (this.#wire.isHandshaking) return this.#wire.destroy();
+    if (this.#wire.isHandshaking) return; // what could be said now would be no TLS
     const isWorking = this.#draft !== undefined || this.#session.isInTransaction || this.#wire.input.isBusy;
     if (isWorking) return;
     this.#trace.end();
     this.#refuse(new Refusal("shutting_down", "Server is shutting down"));
+  }
+
+  /** The handshake is over. */
+  secured(): void {
+    if (this.#isStopping) this.stop();
   }
 
   /** Looks at the clock: idle, too old, too slow, not reading. */

@@ -67,12 +67,22 @@ export class SocketCounter {
 /** An open port; closing it lets connections that were handed on live. */
 export interface Front extends AsyncDisposable {
   readonly port: number;
+  /**
+   * Resolves when nobody has come for a moment, within a tenth of a second: whoever waits in the system's queue when the
+   * port is closed is cut off without a word.
+   */
+  lull(): Promise<void>;
 }
+
+const lullMs = 2;
+const longestLullMs = 100;
 
 /** Listens; rejects when the port cannot be had. */
 export async function openFront(options: FrontOptions): Promise<Front> {
   const waiting = new Set<Socket>();
+  let taken = 0;
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    taken++;
     waiting.add(socket);
     socket.once("close", () => waiting.delete(socket));
     welcome(socket, options, () => waiting.delete(socket));
@@ -80,6 +90,14 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   const port = await listen(server, options);
   return {
     port,
+    async lull() {
+      const end = performance.now() + longestLullMs;
+      for (let seen = -1; seen !== taken && performance.now() < end;) {
+        seen = taken;
+        // The last looks follow each other at once, so that next to no time is left until the port is closed.
+        for (const ms of [lullMs, 0, 0]) await new Promise((resolve) => setTimeout(resolve, ms));
+      }
+    },
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of waiting) socket.destroy();

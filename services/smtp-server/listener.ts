@@ -34,6 +34,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     throw error;
   }
   async function close(limitMs: number): Promise<void> {
+    hall.isStopping = true;
+    await Promise.all(fronts.map((front) => front.lull()));
     const closed = fronts.map((front) => front[Symbol.asyncDispose]());
     await hall.close(limitMs);
     await Promise.all(closed);
@@ -89,7 +91,9 @@ class Hall {
       isPlain: tls !== "implicit",
       accept: (socket, origin, release) => {
         observer.connection("accepted");
-        new Connection(server, socket, origin, tls, this, release).init();
+        const connection = new Connection(server, socket, origin, tls, this, release);
+        connection.init();
+        if (this.isStopping) connection.stop();
       },
       reject: (reason) => observer.connection("rejected", reason),
     });
@@ -321,7 +325,10 @@ class Connection extends LibraryConnection implements Wire {
     // A client that leaves in the middle of the handshake is gone; afterwards it may close its side (see onSecure).
     this.#rawSocket.allowHalfOpen = false;
     this.#tap.open();
-    super.upgrade(callback, secureCallback);
+    super.upgrade(callback, () => {
+      secureCallback?.();
+      this.#conversation.secured();
+    });
   }
 
   override close(): void {

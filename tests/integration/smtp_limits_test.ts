@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
 import { greeted, openStage, turn, Wire } from "../support/smtp_wire.ts";
+
+const certificate = await selfSignedCertificate(new Date());
 
 Deno.test("a trickle of command bytes does not keep a session from idling out", async () => {
   await using stage = await openStage({ limits: { idleMs: 80 } });
@@ -51,6 +54,38 @@ Deno.test("stopping tells idle clients, lets a transaction finish, and takes nob
   assert.match(await busy.reply(), /^421 4\.3\.2/);
   await closed;
   assert.equal(stage.intake.taken.length, 1);
+});
+
+Deno.test("stopping tells a client in the midst of its TLS handshake 421 when that is over", async () => {
+  for (const tls of ["starttls", "implicit"] as const) {
+    await using stage = await openStage({ tls, certificate });
+    await using wire = await Wire.open(stage.port);
+    if (tls === "starttls") {
+      await wire.reply();
+      await wire.ask("EHLO client.test");
+      assert.match(await wire.ask("STARTTLS"), /^220/);
+    }
+    while (stage.listener.connections === 0) await turn();
+    const closed = stage.listener.close(60_000);
+    await turn(); // It has been told to stop, and the handshake begins only now.
+    await wire.startTls();
+    if (tls === "implicit") assert.match(await wire.reply(), /^220/);
+    assert.match(await wire.reply(), /^421 4\.3\.2/);
+    await wire.ended();
+    await wire[Symbol.asyncDispose]();
+    await closed;
+  }
+});
+
+Deno.test("whoever comes while a port is about to be closed is told 421", async () => {
+  await using stage = await openStage();
+  const closed = stage.listener.close(60_000);
+  await using late = await Wire.open(stage.port);
+  assert.match(await late.reply(), /^220/);
+  assert.match(await late.reply(), /^421 4\.3\.2/);
+  await late.ended();
+  await late[Symbol.asyncDispose]();
+  await closed;
 });
 
 Deno.test("stopping ends what is left at its limit", async () => {
