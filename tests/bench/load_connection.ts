@@ -117,7 +117,7 @@ export class LoadConnection {
   }
 
   async #introduce({ tls, user, password }: Destination): Promise<void> {
-    await this.#demand(this.reply());
+    await this.#demand(this.reply().catch(beforeGreeting));
     await this.#demand(this.command("EHLO bench.example.com\r\n"));
     if (tls === "starttls") {
       await this.#demand(this.command("STARTTLS\r\n"));
@@ -163,6 +163,11 @@ export class LoadConnection {
     this.waitingSince = undefined;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#lost);
   }
+}
+
+/** Nothing of the client's was lost: it had not begun. */
+function beforeGreeting(error: Error): never {
+  throw new ConnectionLost(`${error.message} before the greeting`);
 }
 
 /** The generator measures, it does not verify: any certificate will do. */

@@ -12,6 +12,8 @@ export interface LoadPlan {
   readonly size: number;
   readonly recipients: number;
   readonly sessions: number;
+  /** Messages of one connection, 100 when absent. */
+  readonly perConnection?: number;
 }
 
 /** A client that sends every message again until it is acknowledged, as a process of its own. */
@@ -38,6 +40,7 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
     `--size=${plan.size}`,
     `--recipients=${plan.recipients}`,
     `--sessions=${plan.sessions}`,
+    `--per-connection=${plan.perConnection ?? 100}`,
     `--give-up=${giveUpSeconds}`,
     `--ids-file=${idsFile}`,
     `--run=${run}`,

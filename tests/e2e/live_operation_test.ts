@@ -3,10 +3,8 @@ import { X509Certificate } from "node:crypto";
 import { connect, type TLSSocket } from "node:tls";
 import { until } from "../../services/dev/processes.ts";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
-import { freePort } from "../support/ports.ts";
-import { ServiceProcess } from "../support/service_process.ts";
+import type { ServiceProcess } from "../support/service_process.ts";
 import { type TestSystem, withServices } from "../support/spawn_services.ts";
-import { loginUrl } from "../support/test_server.ts";
 
 const limitMs = 30_000;
 
@@ -110,24 +108,8 @@ Deno.test("smtp-server is not ready from the moment it is told to stop, and take
 Deno.test("several smtp-servers share a port where they are told to", async () => {
   const env = { SMTP_PROXY_SMTP_REUSE_PORT: "true" };
   await withServices({ start: ["smtpServer"], env }, async (system) => {
-    const { smtpServer, folder, ownerUrl, smtpPort, implicitTlsPort } = system;
-    const opsPort = freePort();
-    await using other = new ServiceProcess({
-      task: "smtp-server",
-      folder,
-      opsPort: opsPort + 1,
-      env: {
-        SMTP_PROXY_ENVIRONMENT: "development",
-        SMTP_PROXY_INSTANCE: "1",
-        SMTP_PROXY_SMTP_HOST: "127.0.0.1",
-        SMTP_PROXY_SMTP_PORT: String(smtpPort),
-        SMTP_PROXY_SMTP_IMPLICIT_TLS_PORT: String(implicitTlsPort),
-        SMTP_PROXY_SMTP_OPS_PORT: String(opsPort),
-        SMTP_PROXY_STORAGE_PATH: `${folder}/messages`,
-        SMTP_PROXY_DATABASE_URL: loginUrl(ownerUrl, "smtp_server"),
-        ...env,
-      },
-    });
+    const { smtpServer, implicitTlsPort } = system;
+    const other = system.second("smtpServer");
     await other.start();
     const accepted = (one: ServiceProcess) => one.metric("smtp_connections_total", 'status="accepted"');
     const both = async () => await accepted(smtpServer) > 0 && await accepted(other) > 0;

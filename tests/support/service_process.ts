@@ -133,7 +133,9 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   get #logFile(): string {
-    return join(this.#plan.folder, `${this.#plan.task}.log`);
+    const { folder, task, env } = this.#plan;
+    const instance = env["SMTP_PROXY_INSTANCE"];
+    return join(folder, instance === undefined ? `${task}.log` : `${task}.${instance}.log`);
   }
 
   async #gone(): Promise<number> {

@@ -34,6 +34,8 @@ export interface TestSystem {
   readonly queueWorker: ServiceProcess;
   readonly apiServer: ServiceProcess;
   readonly postgres: TestPostgres;
+  /** One more process of a service, instance 1, not started yet; settings are over those of the first. */
+  second(name: ServiceName, settings?: Readonly<Record<string, string>>): ServiceProcess;
   /** Runs `seed`, with a provider when one is given. */
   seed(provider?: unknown): Promise<void>;
 }
@@ -47,6 +49,12 @@ export interface TestPostgres {
   /** Starts it again in the same place; resolves when it takes connections. */
   restart(): Promise<void>;
 }
+
+const services = {
+  smtpServer: { task: "smtp-server", login: "smtp_server", opsVariable: "SMTP_PROXY_SMTP_OPS_PORT" },
+  queueWorker: { task: "queue-worker", login: "queue_worker", opsVariable: "SMTP_PROXY_WORKER_OPS_PORT" },
+  apiServer: { task: "api-server", login: "api_server", opsVariable: "SMTP_PROXY_API_OPS_PORT" },
+} as const;
 
 /** Starts the product, runs a test with it and takes it away; of a failed test everything is kept, and told where. */
 export async function withServices(
@@ -97,25 +105,26 @@ async function open(
     SMTP_PROXY_SECRETS_KEYS: newKeyText("test"),
     ...options.env,
   };
-  const service = (task: "smtp-server" | "queue-worker" | "api-server", login: string, opsPort: number) =>
-    opened.use(
-      new ServiceProcess({
-        task,
-        folder,
-        opsPort,
-        env: { ...env, SMTP_PROXY_DATABASE_URL: loginUrl(url, login) },
-      }),
-    );
+  function service(name: ServiceName, opsPort: number, settings: Readonly<Record<string, string>> = {}) {
+    const { task, login } = services[name];
+    const own = { ...env, SMTP_PROXY_DATABASE_URL: loginUrl(url, login), ...settings };
+    return opened.use(new ServiceProcess({ task, folder, opsPort, env: own }));
+  }
   const system: TestSystem = {
     folder,
     smtpPort: ports.smtp,
     implicitTlsPort: ports.implicit,
     apiPort: ports.api,
     ownerUrl: url,
-    smtpServer: service("smtp-server", "smtp_server", ops.smtp),
-    queueWorker: service("queue-worker", "queue_worker", ops.worker),
-    apiServer: service("api-server", "api_server", ops.api),
+    smtpServer: service("smtpServer", ops.smtp),
+    queueWorker: service("queueWorker", ops.worker),
+    apiServer: service("apiServer", ops.api),
     postgres,
+    second(name, settings) {
+      const opsPort = freePort();
+      const own = { SMTP_PROXY_INSTANCE: "1", [services[name].opsVariable]: String(opsPort - 1) };
+      return service(name, opsPort, { ...own, ...settings });
+    },
     seed: (provider) => seed(provider, { ...env, SMTP_PROXY_DATABASE_URL: loginUrl(url, "api_server") }),
   };
   await system.seed(options.provider);
