@@ -26,7 +26,7 @@ alter table esp_providers
 create index esp_providers_topic on esp_providers ((settings ->> 'topic_arn'))
   where provider_type = 'ses' and settings ? 'topic_arn';
 create index esp_providers_group on esp_providers (group_id, id desc);
-grant update (paused_at) on esp_providers to smtp_proxy_group;
+grant update (paused_at, webhook_token) on esp_providers to smtp_proxy_group;
 -- So that an administrator's leave is for the settings that the administrator saw.
 grant select (updated_at) on esp_providers to smtp_proxy_admin;
 
@@ -81,16 +81,20 @@ create function find_webhook_providers(kind text, messages uuid[], calls uuid[],
   returns table (id uuid, group_id uuid, settings jsonb, secrets bytea, key_id text)
   language sql stable security definer set search_path = pg_catalog, public, pg_temp
   begin atomic
-    select p.id, p.group_id, p.settings, p.secrets, p.key_id from esp_providers p
-    where p.enabled and p.provider_type = kind and p.id in (
+    with callers as (
       select l.provider_id from unnest(messages, calls) as asked (message_id, call_id)
         join delivery_logs l on l.message_id = asked.message_id and l.id = asked.call_id
       union
       select l.provider_id from delivery_logs l where l.provider_message_id = any(theirs)
-      union
+    ), believers as (
       select t.id from esp_providers t
-        where t.provider_type = 'ses' and t.settings ? 'topic_arn' and t.settings ->> 'topic_arn' = topic)
-    order by p.id limit 20;
+        where t.provider_type = 'ses' and t.settings ? 'topic_arn' and t.settings ->> 'topic_arn' = topic
+    )
+    select p.id, p.group_id, p.settings, p.secrets, p.key_id from esp_providers p
+    where p.enabled and p.provider_type = kind
+      and (p.id in (select provider_id from callers) or p.id in (select id from believers))
+    -- Anybody may name anybody's topic; whoever made the calls is not crowded out by that.
+    order by p.id in (select provider_id from callers) desc, p.id limit 20;
   end;
 
 -- Whether a signature that signs no content may stand for this one: it stands for the first that it came with, and

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestApi, testApi } from "../support/api.ts";
 import { FakeSns } from "../support/fake_sns.ts";
-import { addSent, post, type SentMessage, stateOf, tenant } from "../support/webhook_scene.ts";
+import { addProvider, addSent, post, type SentMessage, stateOf, tenant } from "../support/webhook_scene.ts";
 
 const plain = "/api/v1/webhooks/ses";
 
@@ -154,4 +154,15 @@ Deno.test("a subscription is confirmed for a topic that a provider names, at SNS
   const { body, headers } = sns.confirmation();
   const answer = await post(api, plain, body, headers);
   assert.deepEqual([answer.status, answer.body.code], [503, "subscription_unconfirmed"], "SNS comes again");
+});
+
+Deno.test("nobody crowds out whose calls a report is of by naming the same topic", async () => {
+  const sns = await FakeSns.open();
+  await using api = await testApi({ io: { fetch: sns.fetch } });
+  const crowd = await tenant(api, "crowd", sesProvider(sns.topic));
+  for (let n = 0; n < 24; n++) await addProvider(api, crowd, sesProvider(sns.topic));
+  const { sent } = await scene(sns, api);
+  const report = sns.notification(published("Delivery", sent, delivery));
+  assert.equal((await post(api, plain, report.body, report.headers)).status, 200);
+  assert.deepEqual((await stateOf(api, sent.message)).recipients, ["delivered", "accepted"]);
 });
