@@ -10,13 +10,13 @@ export interface LiveKey {
   readonly email: string;
   readonly groupType: "system" | "company";
   readonly scopes: readonly string[];
-  /** The account and its group are active, the key is neither revoked nor expired. */
+  /** The account and its group are active. */
   readonly isActive: boolean;
   /** Its last use was written down more than a minute ago. */
   readonly isStale: boolean;
 }
 
-/** The keys of a batch of SHA-256 hashes. For the login role. */
+/** The keys in force of a batch of SHA-256 hashes. For the login role. */
 export async function findApiKeys(
   sql: SystemSql,
   hashes: readonly Uint8Array[],
@@ -70,18 +70,20 @@ export interface NewApiKey {
   readonly createdBy: UserId;
 }
 
-/** Stores a key unless the account has `most` that are in force; answers the entry. */
+/** Stores a key unless the account has `most` that are in force, however many try at once; answers the entry. */
 export async function insertApiKey(
   sql: GroupSql | SystemSql,
   key: NewApiKey,
   most: number,
 ): Promise<ApiKeyEntry | undefined> {
+  await (sql as Sql)`
+    select id from group_members where group_id = ${key.group} and user_id = ${key.user} for no key update`;
   const [entry] = await (sql as Sql)<ApiKeyEntry>`
     insert into api_keys (id, group_id, user_id, name, prefix, key_hash, scopes, expires_at, created_by)
     select ${key.id}, ${key.group}, ${key.user}, ${key.name}, ${key.prefix}, ${`\\x${key.hash.toHex()}`}::bytea,
       ${key.scopes}::text[], ${key.expiresAt ?? null}, ${key.createdBy}
     where (select count(*) from api_keys k where k.group_id = ${key.group} and k.user_id = ${key.user}
-      and k.revoked_at is null) < ${most}
+      and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())) < ${most}
     returning id, user_id, name, prefix, scopes, expires_at, revoked_at, last_used_at, created_at`;
   return entry;
 }

@@ -211,6 +211,28 @@ Deno.test("keys are made with scopes and an end, listed without the key, used by
   assert.equal((await api.ask("GET", "/api/v1/auth/me", { token: key.body.api_key })).status, 401);
 });
 
+Deno.test("an account has twenty keys in force however many are made at once, and what has ended is no key", async () => {
+  await using api = await testApi();
+  const { token } = await company(api);
+  const account = { email: "app@acme.example", "account_type": "smtp" };
+  const { id, api_key: first } = (await api.ask("POST", users, { token, body: account })).body;
+  const path = `${users}/${id}/api-keys`;
+  const make = () => api.ask("POST", path, { token, body: { name: "k", scopes: ["self:read"] } });
+  for (let n = 0; n < 16; n++) assert.equal((await make()).status, 201);
+  const last = await Promise.all(Array.from({ length: 8 }, make));
+  assert.deepEqual(last.map(({ status }) => status).sort(), [201, 201, 201, 409, 409, 409, 409, 409]);
+  const key = last.find(({ status }) => status === 201)?.body;
+  await sql(api, "update api_keys set expires_at = now() where id = $1", [key.id]);
+  const unknown = await api.ask("GET", "/api/v1/auth/me", { token: `sp_00000000_${"A".repeat(43)}` });
+  const ended = await api.ask("GET", "/api/v1/auth/me", { token: key.api_key });
+  assert.deepEqual([ended.status, ended.body.error], [401, "invalid credentials"]);
+  assert.deepEqual([ended.status, ended.body.error], [unknown.status, unknown.body.error]);
+  assert.equal((await make()).status, 201, "one that has ended takes no place");
+  await sql(api, "update users set status = 'suspended' where id = $1", [id]);
+  const suspended = await api.ask("GET", "/api/v1/auth/me", { token: first });
+  assert.deepEqual([suspended.status, suspended.body.error], [401, "account is not active"]);
+});
+
 Deno.test("lists page by a cursor of their own to the last item, each item once", async () => {
   await using api = await testApi();
   const { group, token } = await company(api);
