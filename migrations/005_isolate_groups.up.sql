@@ -44,13 +44,15 @@ grant select (id, email, username, account_type, status, allowed_domains, bare_l
   created_at, updated_at), insert, update (email, username, status, allowed_domains, bare_line_endings, updated_at)
   on users to smtp_proxy_group;
 grant select, insert, delete, update (role) on group_members to smtp_proxy_group;
-grant select, insert, delete, update (name, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_group;
+-- The hashes of what people hold are for those who compare them.
+grant select (id, group_id, user_id, name, prefix, scopes, expires_at, revoked_at, last_used_at, created_at), insert,
+  delete, update (name, scopes, expires_at, revoked_at) on api_keys to smtp_proxy_group;
 grant select, insert, update, delete on routing_rules, routing_rule_providers to smtp_proxy_group;
 grant select, delete, insert (id, group_id, name, provider_type, settings, secrets, key_id, enabled),
   update (name, provider_type, settings, secrets, key_id, enabled, updated_at) on esp_providers to smtp_proxy_group;
 grant select on provider_state, usage, recipients, delivery_logs, delivery_events to smtp_proxy_group;
 grant update (status, failure_code, next_attempt_at, updated_at) on recipients to smtp_proxy_group;
-grant select, delete on sessions to smtp_proxy_group;
+grant select (id, group_id, user_id, expires_at, created_at), delete on sessions to smtp_proxy_group;
 grant select, insert on activity_logs to smtp_proxy_group;
 grant select, update (status, failure_code, next_attempt_at, claims, rings, ring_after, processed_at) on messages
   to smtp_proxy_group;
@@ -67,7 +69,10 @@ create policy every_group on esp_providers for select to smtp_proxy_admin using 
 create policy operator_allows on esp_providers for update to smtp_proxy_admin using (true) with check (true);
 grant select (id, group_id, key_id, operator_credentials), update (operator_credentials) on esp_providers
   to smtp_proxy_admin;
-grant select, insert, update on groups, users, usage to smtp_proxy_admin;
+grant select, insert, update on groups, usage to smtp_proxy_admin;
+-- A password is set by whoever administers, and read by nobody: functions compare it.
+grant select (id, email, username, account_type, status, allowed_domains, bare_line_endings, failed_attempts, last_login,
+  revision, created_at, updated_at), insert, update on users to smtp_proxy_admin;
 grant select, insert, update, delete on group_members to smtp_proxy_admin;
 grant select, insert on activity_logs to smtp_proxy_admin;
 grant select on messages to smtp_proxy_admin;

@@ -46,6 +46,8 @@ create table one_time_tokens (
 );
 create index one_time_tokens_group on one_time_tokens (group_id, id desc);
 create index one_time_tokens_expiry on one_time_tokens (expires_at);
+create index one_time_tokens_user on one_time_tokens (user_id);
+create index one_time_tokens_creator on one_time_tokens (created_by);
 alter table one_time_tokens enable row level security;
 alter table one_time_tokens force row level security;
 create policy own_group on one_time_tokens to smtp_proxy_group
@@ -197,18 +199,17 @@ create function find_sessions(ids uuid[])
     where s.id = any(ids) and s.expires_at > now();
   end;
 
--- The same for API keys, by their SHA-256.
+-- The same for API keys, by their SHA-256; what was revoked or has ended is no key.
 create function find_api_keys(hashes bytea[])
   returns table (id uuid, key_hash bytea, user_id uuid, group_id uuid, email text, group_type text, scopes text[],
     is_active boolean, is_stale boolean)
   language sql stable security definer set search_path = pg_catalog, public, pg_temp
   begin atomic
     select k.id, k.key_hash, k.user_id, k.group_id, u.email, g.group_type, k.scopes,
-      u.status = 'active' and g.status = 'active' and k.revoked_at is null
-        and (k.expires_at is null or k.expires_at > now()),
+      u.status = 'active' and g.status = 'active',
       k.last_used_at is null or k.last_used_at < now() - interval '1 minute'
     from api_keys k join users u on u.id = k.user_id join groups g on g.id = k.group_id
-    where k.key_hash = any(hashes);
+    where k.key_hash = any(hashes) and k.revoked_at is null and (k.expires_at is null or k.expires_at > now());
   end;
 
 create function use_api_keys(ids uuid[]) returns void
@@ -231,12 +232,13 @@ create function upgrade_password(given_user uuid, old_hash text, new_hash text) 
   end;
 
 -- Authentication is told although no group may be known.
-create function tell_login(given_group uuid, actor uuid, what text, details jsonb, address inet, correlation text)
+create function tell_login(given_group uuid, actor uuid, what text, kind text, thing uuid, details jsonb,
+    address inet, correlation text)
   returns void language sql security definer set search_path = pg_catalog, public, pg_temp
   begin atomic
     insert into activity_logs (group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes,
       ip_address, correlation_id)
-    values (given_group, actor, given_group, what, 'session', null, details, address, correlation);
+    values (given_group, actor, given_group, what, kind, thing, details, address, correlation);
   end;
 
 -- Whether a user is a member of this transaction's group and of no other, so that the group may decide about it.
@@ -286,11 +288,15 @@ begin
 end
 $$;
 
--- Makes the user a member by an invitation that was written to the user's address; no row when it holds no longer.
+-- Makes the user a member by an invitation that was written to the user's address; no row when it holds no longer. Who
+-- is a member already stays what he is, and the invitation stays open.
 create function accept_invitation(given_hash bytea, given_user uuid)
-  returns table (group_id uuid, role text)
+  returns table (group_id uuid, role text, membership uuid)
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
-declare token one_time_tokens;
+#variable_conflict use_column
+declare
+  token one_time_tokens;
+  made uuid;
 begin
   select t.* into token from one_time_tokens t join groups g on g.id = t.group_id
     join users u on u.id = given_user and lower(u.email) = lower(t.email)
@@ -298,12 +304,47 @@ begin
       and g.status = 'active' and u.account_type = 'human' and u.status = 'active'
     for update of t;
   if not found then return; end if;
-  update one_time_tokens set used_at = now() where id = token.id;
   insert into group_members (group_id, user_id, account_type, role)
-    values (token.group_id, given_user, 'human', token.role) on conflict do nothing;
-  return query select token.group_id, token.role;
+    values (token.group_id, given_user, 'human', token.role) on conflict (group_id, user_id) do nothing
+    returning id into made;
+  if made is not null then
+    update one_time_tokens set used_at = now() where id = token.id;
+  end if;
+  return query select token.group_id, token.role, made;
 end
 $$;
+
+-- A password reset was handed over for the user as he was: with other memberships, another role or another password
+-- since then it would give more away than its administrator may have. What somebody handed over for a group holds no
+-- longer than he is in it as what he was; an operator's, than he is one.
+create function withdraw_tokens() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+declare
+  touched uuid;
+  left_group uuid;
+  is_out boolean := false;
+begin
+  if tg_table_name = 'users' then
+    touched := new.id;
+    is_out := new.status <> 'active';
+  elsif tg_op = 'INSERT' then
+    touched := new.user_id;
+  else
+    touched := old.user_id;
+    left_group := old.group_id;
+  end if;
+  delete from one_time_tokens t where t.used_at is null and (
+    t.user_id = touched and t.kind = 'password_reset' or t.created_by = touched and (is_out or t.group_id = left_group
+      or exists (select from groups g where g.id = left_group and g.group_type = 'system')));
+  return null;
+end
+$$;
+create trigger users_withdraw after update of password_hash, status on users for each row
+  when ((old.password_hash, old.status) is distinct from (new.password_hash, new.status))
+  execute function withdraw_tokens();
+create trigger group_members_withdraw after insert or delete or update of role on group_members for each row
+  execute function withdraw_tokens();
+alter function withdraw_tokens() owner to smtp_proxy_access;
 
 -- Ends every session of a user whose standing changed; administrators see no sessions themselves.
 create function end_user_sessions(target uuid) returns bigint
@@ -320,13 +361,14 @@ begin
     'find_membership(uuid, uuid)', 'open_session(uuid, uuid, uuid, bytea, timestamptz, inet, text)',
     'rotate_session(uuid, bytea, bytea, timestamptz)', 'end_session(uuid, uuid)', 'find_sessions(uuid[])',
     'find_api_keys(bytea[])', 'use_api_keys(uuid[])', 'find_group_status(uuid)',
-    'upgrade_password(uuid, text, text)', 'tell_login(uuid, uuid, text, jsonb, inet, text)',
+    'upgrade_password(uuid, text, text)', 'tell_login(uuid, uuid, text, text, uuid, jsonb, inet, text)',
     'user_is_ours_alone(uuid)', 'set_member_password(uuid, text, uuid, boolean)', 'find_own_password(uuid)',
-    'end_user_sessions(uuid)', 'find_reset(bytea)', 'use_reset(bytea, text)', 'accept_invitation(bytea, uuid)'
+    'end_user_sessions(uuid)', 'find_reset(bytea)', 'use_reset(bytea, text)', 'accept_invitation(bytea, uuid)',
+    'withdraw_tokens()'
   ] loop
     execute format('alter function %s owner to smtp_proxy_access', signature);
     execute format('revoke execute on function %s from public', signature);
-    if signature !~ '^(user_is_ours_alone|set_member_password|end_user_sessions)' then
+    if signature !~ '^(user_is_ours_alone|set_member_password|end_user_sessions|withdraw_tokens)' then
       execute format('grant execute on function %s to smtp_proxy_login', signature);
     end if;
   end loop;
@@ -338,9 +380,11 @@ grant execute on function user_is_ours_alone(uuid), set_member_password(uuid, te
 grant execute on function end_user_sessions(uuid) to smtp_proxy_admin;
 
 -- Administrators give accounts of any group their first key, and cancel what a deleted group still has in the queue.
-grant update (allowed_ips) on groups to smtp_proxy_group;
+grant update (allowed_ips, retention_delivered, retention_failed) on groups to smtp_proxy_group;
 create policy every_group on api_keys to smtp_proxy_admin using (true) with check (true);
-grant select, insert, update (revoked_at) on api_keys to smtp_proxy_admin;
+grant insert, update (revoked_at), select (id, group_id, user_id, name, prefix, scopes, expires_at, revoked_at,
+  last_used_at, created_at) on api_keys to smtp_proxy_admin;
+grant select (refreshed_at, ip_address, user_agent) on sessions to smtp_proxy_group;
 grant update (status, failure_code, next_attempt_at, processed_at) on messages to smtp_proxy_admin;
 grant update (status, failure_code, next_attempt_at, updated_at), select on recipients to smtp_proxy_admin;
 create policy cancels on messages for update to smtp_proxy_admin using (true) with check (status = 'cancelled');

@@ -67,22 +67,27 @@ export async function upgradePassword(
   await sql`select upgrade_password(${user}, ${oldHash}, ${newHash})`;
 }
 
-/** Tells of a login, a refresh or a logout, where no group may be known. */
+/** Tells of a login, a refresh or a logout, where no group may be known; of a session unless it says of what else. */
 export async function recordLogin(
   sql: SystemSql,
   event: {
     readonly group: GroupId | undefined;
     readonly actor: UserId | undefined;
     readonly action: string;
+    readonly resourceType?: string;
+    readonly resourceId?: string | undefined;
     readonly changes: Readonly<Record<string, unknown>>;
     readonly address: string;
     readonly correlationId: string;
   },
 ): Promise<void> {
   const { group = null, actor = null, action, changes, address, correlationId } = event;
+  const { resourceType = "session", resourceId = null } = event;
   await sql`
-    select tell_login(${group}, ${actor}, ${action}, ${JSON.stringify(changes)}::jsonb, ${address}::inet,
-      ${correlationId})`;
+    select tell_login(${group}, ${actor}, ${action}, ${resourceType}, ${resourceId}, ${
+    JSON.stringify(changes)
+  }::jsonb,
+      ${address}::inet, ${correlationId})`;
 }
 
 /** A user's hash, for the user's own change of the password. */

@@ -234,6 +234,23 @@ export const coreCases: Readonly<Record<string, AccessCase>> = {
     answers: [201],
     foreign: [404],
   },
+  "GET /api/v1/groups/{id}/invitations": {
+    allowed: who.people,
+    make: ({ alpha }) => ({ path: `${base}/groups/${alpha}/invitations` }),
+    answers: [200],
+    foreign: [404],
+  },
+  "DELETE /api/v1/groups/{id}/invitations/{invitation}": {
+    allowed: who.owners,
+    make: async ({ alpha, owner }) => {
+      const id = newId<never>() as string;
+      await owner.run(`insert into one_time_tokens (id, group_id, kind, email, role, token_hash, expires_at)
+        values ('${id}', '${alpha}', 'invitation', '${anyEmail()}', 'member', sha256('${id}'), now() + interval '1 day')`);
+      return { path: `${base}/groups/${alpha}/invitations/${id}` };
+    },
+    answers: [204],
+    foreign: [404],
+  },
   "POST /api/v1/auth/accept-invitation": {
     allowed: who.people,
     make: () => ({ path: `${base}/auth/accept-invitation`, body: { token: "x" } }),

@@ -5,6 +5,7 @@ import { apiKeyOperations } from "./api_keys.ts";
 import { authOperations } from "./auth.ts";
 import { dlqOperations } from "./dlq.ts";
 import { groupOperations } from "./groups.ts";
+import { invitationOperations } from "./invitations.ts";
 import { memberOperations } from "./members.ts";
 import { messageOperations } from "./messages.ts";
 import { oneTimeTokenOperations } from "./one_time_tokens.ts";
@@ -24,6 +25,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...groupOperations(parts),
     ...memberOperations(parts),
     ...userOperations(parts),
+    ...invitationOperations(parts),
     ...oneTimeTokenOperations(parts),
     ...apiKeyOperations(parts),
     ...sessionOperations(parts),
