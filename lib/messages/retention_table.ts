@@ -123,22 +123,22 @@ export async function listWeeks(sql: SystemSql, before: string): Promise<readonl
     order by message_week_end(c.oid)`;
 }
 
-/** Whether one of the `limit` messages after an id and before another is unfinished or has its body, and the last. */
+/** The first of the `limit` messages after an id and before another that is unfinished or has its body, and the last. */
 export async function findKept(
   sql: SystemSql,
   after: string,
   before: string,
   limit: number,
-): Promise<{ readonly isKept: boolean; readonly last?: MessageId }> {
-  const [page] = await sql<{ isKept: boolean | null; last: MessageId | null }>`
+): Promise<{ readonly kept?: MessageId; readonly last?: MessageId }> {
+  const [page] = await sql<{ kept: MessageId | null; last: MessageId | null }>`
     with page as materialized (
       select id, status, body_removed_at from messages
       where id > ${after}::uuid and id < ${before}::uuid order by id limit ${limit}
     )
-    select bool_or(body_removed_at is null or status in ('queued', 'processing')) as is_kept,
-      (select id from page order by id desc limit 1) as last
-    from page`;
-  return { isKept: page?.isKept ?? false, ...page?.last && { last: page.last } };
+    select (select id from page where body_removed_at is null or status in ('queued', 'processing')
+        order by id limit 1) as kept,
+      (select id from page order by id desc limit 1) as last`;
+  return { ...page?.kept && { kept: page.kept }, ...page?.last && { last: page.last } };
 }
 
 /** What one step towards dropping a week has done; `kept` is none, `week` the last. */

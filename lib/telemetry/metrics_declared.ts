@@ -172,6 +172,10 @@ export const declaredMetrics = {
     bodiesRemoved: counter("bodies_removed_total", "Bodies removed from the store, by why", {
       reason: ["retention", "orphans"],
     }),
+    weeksKept: gauge(
+      "retention_weeks_kept",
+      "Weeks of rows that stay longer than retention.rows, for a message that is unfinished or has its body",
+    ),
     waits: counter("delivery_waits_total", "Deliveries put off without spending an attempt, by cause", {
       cause: [
         "throttled",

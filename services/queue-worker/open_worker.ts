@@ -96,7 +96,9 @@ export async function openWorker(config: Config, around: Surroundings): Promise<
   );
   const onRemoved = (count: number, reason: "retention" | "orphans") =>
     metrics.worker.bodiesRemoved.add({ reason }, count);
-  opened.use(new Retention({ database, store, log, terms: retentionTerms(config), onRemoved }));
+  const onWeeksKept = (count: number | undefined) =>
+    count === undefined ? metrics.worker.weeksKept.clear() : metrics.worker.weeksKept.set(count);
+  opened.use(new Retention({ database, store, log, terms: retentionTerms(config), onRemoved, onWeeksKept }));
   const { memory, health } = crew;
   setGauges(metrics, { database, memory, health, isCounting: () => sweeper.isSweeping });
   if (type === "local") watchStoreSpace(metrics, path);

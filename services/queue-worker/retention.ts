@@ -1,4 +1,5 @@
 import type { Config } from "../../lib/config/settings.ts";
+import type { MessageId } from "../../lib/ids.ts";
 import type { BodyTerms } from "../../lib/messages/retention_table.ts";
 import type { Database, HeldLock } from "../../lib/postgres/database.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -24,6 +25,8 @@ export interface RetentionOptions {
   readonly terms: RetentionTerms;
   /** Told of bodies that are gone from the store. */
   readonly onRemoved?: (count: number, reason: "retention" | "orphans") => void;
+  /** Told how many weeks stay longer than `retention.rows` says; undefined while another process looks after them. */
+  readonly onWeeksKept?: (count: number | undefined) => void;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly roundMs?: number;
@@ -97,6 +100,7 @@ export class Retention implements AsyncDisposable {
     while (!signal.aborted) {
       try {
         if (await this.#holdLock()) await this.#round();
+        else this.#options.onWeeksKept?.(undefined);
         this.#isTold = false;
       } catch (error) {
         // Told once for each outage.
@@ -168,9 +172,13 @@ export class Retention implements AsyncDisposable {
   async #dropWeeks(): Promise<void> {
     const { log, terms: { rowsMs } } = this.#options;
     if (rowsMs === undefined) return;
-    for (const week of await dropOldWeeks({ ...this.#world, rowsMs })) {
+    const kept: { readonly part: string; readonly messageId: MessageId }[] = [];
+    const onKept = (part: string, messageId: MessageId) => void kept.push({ part, messageId });
+    for (const week of await dropOldWeeks({ ...this.#world, rowsMs, onKept })) {
       log.info("week dropped", { part: week });
     }
+    if (kept[0] !== undefined) log.warn("old weeks are kept", { ...kept[0], count: kept.length });
+    this.#options.onWeeksKept?.(kept.length);
   }
 
   get #world() {

@@ -3,6 +3,8 @@ import { dropWeek, listWeeks } from "../../lib/messages/retention_table.ts";
 import { openSession } from "../../lib/postgres/database.ts";
 import { countWeek } from "../../lib/usage/usage_days_table.ts";
 import { dropOldWeeks } from "../../services/queue-worker/drop_weeks.ts";
+import { firstId, giveUpDueBodies } from "../../services/queue-worker/give_up_bodies.ts";
+import { Retention } from "../../services/queue-worker/retention.ts";
 import type { DeliveryRoom } from "../support/delivery_room.ts";
 import { addOldMessage, openRoomWithOldWeeks } from "../support/old_weeks.ts";
 
@@ -101,4 +103,76 @@ Deno.test("dropOldWeeks() makes nobody wait behind it for a lock, and goes on wh
   await reader.run("commit");
   assert.deepEqual(await dropOldWeeks(parts), ["older", "old"]);
   assert.equal(await countOf(room, "messages"), 1);
+});
+
+/** Whatever may keep a message waiting, and how that is brought about. */
+const obstacles: Readonly<Record<string, (room: DeliveryRoom) => Promise<void>>> = {
+  "its group is suspended": async ({ owner }) => {
+    await owner.run("update groups set status = 'suspended'");
+  },
+  "its provider is paused": async (room) => {
+    await room.relay(9);
+    await room.owner.run("update esp_providers set paused_at = now()");
+  },
+  "there is no provider": () => Promise.resolve(),
+  "its provider throttles": (room) => simulate(room, "throttle"),
+  "its provider refuses the credentials": (room) => simulate(room, "credentials"),
+  "its provider refuses the settings": (room) => simulate(room, "configuration"),
+  "the store is down": async (room) => {
+    await simulate(room, "anybody");
+    await room.owner.run("update messages set storage_ref = 'local:gone#0+10', body = null");
+  },
+  "its worker died": async (room) => {
+    await room.owner.run(
+      "update messages set status = 'processing', claim = 7, claimed_by = 'x/1', claimed_until = now() - interval '1 s'",
+    );
+  },
+};
+
+async function simulate(room: DeliveryRoom, localPart: string): Promise<void> {
+  await room.provider("simulator", {});
+  await room.owner.query("update recipients set address = $1", [`${localPart}@example.net`]);
+}
+
+for (const [what, hinder] of Object.entries(obstacles)) {
+  Deno.test(`an old week goes although ${what}: its message has ended by its age, and is a dead letter`, async () => {
+    await using room = await openRoomWithOldWeeks();
+    const id = await addOldMessage(room, 123, "queued");
+    await room.owner.run(
+      `update messages set processed_at = null, body = 'Subject: x', body_removed_at = null where id = '${id}'`,
+    );
+    await hinder(room);
+    const kept: string[] = [];
+    const parts = { sql: room.database.system, rowsMs, nowMs: Date.now(), signal: never };
+    const onKept = (week: string, message: string) => void kept.push(`${week} ${message}`);
+    assert.deepEqual(await dropOldWeeks({ ...parts, onKept }), ["older"]);
+    assert.deepEqual(kept, [`old ${id}`]);
+    const store = { get: () => Promise.reject(new Error("The store is down")) };
+    await using crew = room.crew({ store });
+    await room.deliver(id, crew);
+    assert.equal(await room.statusOf(id), "failed/expired");
+    // The body of a dead letter is kept for its own time from its end on; that is over as well.
+    const bodies = { ...parts, store: room.store, terms: { failedMs: 30 * day, unansweredMs: day } };
+    await giveUpDueBodies(bodies, firstId);
+    assert.deepEqual(await dropOldWeeks(parts), []);
+    await room.owner.run("update messages set processed_at = now() - interval '31 days'");
+    await giveUpDueBodies(bodies, firstId);
+    assert.deepEqual(await dropOldWeeks(parts), ["old"]);
+  });
+}
+
+Deno.test("Retention tells which old weeks stay and for whom, and that it is another's to tell", async () => {
+  await using room = await openRoomWithOldWeeks();
+  const id = await addOldMessage(room, 123, "queued");
+  const { database, store, log } = room;
+  const { promise, resolve } = Promise.withResolvers<number | undefined>();
+  const terms = { bodies: { unansweredMs: day }, rowsMs };
+  const options = { database, store, log, terms, roundMs: 10, askLockMs: 10 };
+  await using _first = new Retention({ ...options, onWeeksKept: resolve });
+  assert.equal(await promise, 1);
+  const line = log.lines.find(({ sentence }) => sentence === "old weeks are kept");
+  assert.deepEqual(line?.fields, { part: "old", messageId: id, count: 1 });
+  const other = Promise.withResolvers<number | undefined>();
+  await using _second = new Retention({ ...options, onWeeksKept: other.resolve });
+  assert.equal(await other.promise, undefined);
 });
