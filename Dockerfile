@@ -115,6 +115,17 @@ ENTRYPOINT ["deno", \
   "--allow-read=/etc/smtp-proxy,/run/secrets,/run/credentials", \
   "services/seal/main.ts"]
 
+FROM base AS apply
+HEALTHCHECK NONE
+ENTRYPOINT ["deno", \
+  "run", \
+  "--cached-only", \
+  "--no-prompt", \
+  "--allow-net", \
+  "--allow-env", \
+  "--allow-read", \
+  "services/apply/main.ts"]
+
 FROM base AS test-client
 HEALTHCHECK NONE
 ENTRYPOINT ["deno", \

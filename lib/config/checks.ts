@@ -13,6 +13,7 @@ export type Service =
   | "seed"
   | "admin"
   | "seal"
+  | "apply"
   | "dev"
   | "test-client";
 

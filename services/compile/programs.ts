@@ -7,6 +7,7 @@ export const programs = [
   "seed",
   "admin",
   "seal",
+  "apply",
   "test-client",
 ] as const;
 /** The name of a program. */

@@ -1,7 +1,15 @@
 import project from "../../deno.json" with { type: "json" };
 
 /** A task of deno.json that runs one program. */
-export type TaskName = "smtp-server" | "queue-worker" | "api-server" | "migrate" | "seed" | "admin" | "seal";
+export type TaskName =
+  | "smtp-server"
+  | "queue-worker"
+  | "api-server"
+  | "migrate"
+  | "seed"
+  | "admin"
+  | "seal"
+  | "apply";
 
 /** The project's folder, in which tasks run. */
 export const projectFolder = new URL("../../", import.meta.url).pathname;

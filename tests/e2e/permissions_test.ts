@@ -5,9 +5,10 @@ import { until } from "../../services/dev/processes.ts";
 import { projectFolder } from "../../services/dev/task_command.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
-/** What a program may that others may not; the test client attaches whatever file it is given. */
+/** What a program may that others may not: the test client attaches any file, `apply` takes secrets from files and variables of any name. */
 const exceptions: Readonly<Record<string, readonly string[]>> = {
   "client": ["read", "list", "read its own program"],
+  "apply": ["read", "list", "read its own program", "environment", "whole environment"],
 };
 const tasks = [
   "smtp-server",
@@ -17,6 +18,7 @@ const tasks = [
   "seed",
   "admin",
   "seal",
+  "apply",
   "client",
 ] as const;
 
