@@ -11,14 +11,18 @@ export interface FindOptions {
   readonly cache?: string;
 }
 
+/** Names another server than the machine's: a program such as `/opt/valkey/bin/valkey-server`, or `download`. */
+export const redisVariable = "SMTP_PROXY_TEST_REDIS";
+
 /**
  * Finds `redis-server` on PATH, else obtains Debian's or Ubuntu's packages into a folder of this user's cache, without
  * root and without installing them. Throws with what to do when neither works. `SMTP_PROXY_TEST_REDIS=download`
- * asks for the second way.
+ * asks for the second way; any other value is the program to run, and no other is.
  */
 export async function ensureRedis(options: FindOptions = {}): Promise<RedisProgram> {
-  const wanted = options.from ??
-    (Deno.env.get("SMTP_PROXY_TEST_REDIS") === "download" ? "download" : "anywhere");
+  const named = Deno.env.get(redisVariable) ?? "";
+  if (options.from === undefined && named !== "" && named !== "download") return await programAt(named);
+  const wanted = options.from ?? (named === "download" ? "download" : "anywhere");
   if (wanted === "anywhere") {
     const installed: RedisProgram = { path: "redis-server", env: {} };
     if (await runs(installed)) return installed;
@@ -31,6 +35,12 @@ export async function ensureRedis(options: FindOptions = {}): Promise<RedisProgr
   } catch (error) {
     throw new Error(`Cannot find Redis, which the tests need: ${howToInstall}`, { cause: error });
   }
+}
+
+async function programAt(path: string): Promise<RedisProgram> {
+  const program: RedisProgram = { path, env: {} };
+  if (await runs(program)) return program;
+  throw new Error(`Cannot run Redis: current value of ${redisVariable} is "${path}"`);
 }
 
 const howToInstall = "install redis-server 7.0 or later so that it is on PATH " +
