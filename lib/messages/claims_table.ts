@@ -76,7 +76,10 @@ export interface Claimant {
   /** See `holderOf`. */
   readonly holder: string;
   readonly leaseMs: number;
-  /** The claims the holder knows of; any other of its claims is one whose answer was lost, and may be made again. */
+  /**
+   * The claims the holder knows of. It takes none of them from itself, however late it is, for it renews them; any
+   * other of its claims is one whose answer was lost, and may be made again.
+   */
   readonly held: readonly number[];
 }
 
@@ -107,8 +110,8 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
       where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid and case status
           -- No conditions of their own: the indexes of all that is queued or claimed would be gone through for them.
           when 'queued' then next_attempt_at <= clock_timestamp()
-          when 'processing' then claimed_until < clock_timestamp()
-            or (claimed_by = ${holder} and claim <> all(${held}::bigint[]))
+          when 'processing' then case when claimed_by = ${holder} then claim <> all(${held}::bigint[])
+            else claimed_until < clock_timestamp() end
           else false end
       for update skip locked
     ), claimed as (
@@ -200,13 +203,12 @@ export async function renewClaims(
   leaseMs: number,
 ): Promise<ReadonlySet<number>> {
   if (claims.length === 0) return new Set();
-  const { first, last } = spanOf(claims.map((claim) => claim.message));
+  // In order of id, as everybody locks messages.
+  const sorted = claims.toSorted((a, b) => a.message < b.message ? -1 : 1);
+  const { ids, first, last } = spanOf(sorted.map((claim) => claim.message));
   const rows = await sql<{ claim: number }>`
     update messages m set claimed_until = clock_timestamp() + make_interval(secs => ${leaseMs} / 1000.0)
-    from unnest(${claims.map((claim) => claim.message)}::uuid[], ${
-    claims.map((claim) => claim.number)
-  }::bigint[])
-      as held (id, claim)
+    from unnest(${ids}::uuid[], ${sorted.map((claim) => claim.number)}::bigint[]) as held (id, claim)
     where m.id = held.id and m.id between ${first}::uuid and ${last}::uuid and m.claim = held.claim
       and m.status = 'processing'
     returning m.claim`;
