@@ -21,6 +21,8 @@ export interface PresenceOptions {
 }
 
 const touchMs = 2000;
+/** By so much less than the time of looking on a sign of life must be old to have come meanwhile. */
+const slackMs = 500;
 /** Silence after which the process before counts as gone. */
 export const goneMs = 6000;
 const lockPatienceMs = 3000;
@@ -35,7 +37,10 @@ export class Presence implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #isPresent = false;
+  /** Since when every look at the process before was answered, and showed no sign of life. */
   #watchedSince: number | undefined;
+  /** The process before has given a sign of life: the port proves nothing, as where two hosts have one name. */
+  #isRivalled = false;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -54,6 +59,8 @@ export class Presence implements AsyncDisposable {
         this.#isPresent = this.#isPresent ? await this.#touch() : await this.#announce();
       } catch (error) {
         this.#options.log.debug("cannot give a sign of life", { error });
+        // Nor could the process before, so that its silence says nothing.
+        this.#watchedSince = undefined;
       }
       await sleepFor(this.#isPresent ? touchMs : againMs, signal);
     }
@@ -70,8 +77,11 @@ export class Presence implements AsyncDisposable {
     const { sql, name, incarnation, watchMs = 0, log, onFreed } = this.#options;
     const { previous, seenMsAgo = 0 } = await announceWorker(sql, name, incarnation);
     if (previous === undefined || previous === incarnation) return true;
-    this.#watchedSince ??= performance.now();
-    if (seenMsAgo < goneMs || performance.now() - this.#watchedSince < watchMs) return false;
+    const now = performance.now();
+    this.#watchedSince ??= now;
+    if (seenMsAgo + slackMs < now - this.#watchedSince) this.#noteRival(now);
+    const enoughMs = this.#isRivalled ? Math.max(watchMs, goneMs) : watchMs;
+    if (seenMsAgo < goneMs || now - this.#watchedSince < enoughMs) return false;
     const freed = await succeedWorker(sql, name, previous, incarnation);
     if (freed === undefined) return false;
     if (freed > 0) {
@@ -79,6 +89,13 @@ export class Presence implements AsyncDisposable {
       onFreed();
     }
     return true;
+  }
+
+  #noteRival(now: number): void {
+    const { name, log } = this.#options;
+    if (!this.#isRivalled) log.error("another process has this worker's name", { part: name });
+    this.#isRivalled = true;
+    this.#watchedSince = now;
   }
 }
 
