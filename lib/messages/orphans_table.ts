@@ -1,5 +1,6 @@
 import type { GroupId, MessageId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
+import { spanOf } from "./id_span.ts";
 
 /** A message nobody works on although it should be worked on. */
 export interface Orphan {
@@ -69,6 +70,20 @@ export async function takeExpiredClaims(
     from expired where m.id = expired.id
     returning m.id, m.group_id`;
   return rows.map((row) => ({ id: row.id, group: row.groupId, reason: "claim_expired" }));
+}
+
+/** Takes back the marks of doorbells that could not be rung: these messages are found again as if nobody had tried. */
+export async function takeBackRings(sql: SystemSql, ids: readonly MessageId[]): Promise<void> {
+  if (ids.length === 0) return;
+  const { first, last } = spanOf(ids);
+  await sql`
+    with rung as materialized (
+      select id from messages
+      where id = any(${ids}::uuid[]) and id between ${first}::uuid and ${last}::uuid and ring_after is not null
+      for update skip locked
+    )
+    update messages m set ring_after = null, rings = greatest(m.rings - 1, 0)
+    from rung where m.id = rung.id and m.id between ${first}::uuid and ${last}::uuid`;
 }
 
 /**

@@ -3,6 +3,7 @@ import {
   type Orphan,
   readEpoch,
   recordEpoch,
+  takeBackRings,
   takeExpiredClaims,
   takeLostDoorbells,
 } from "../../lib/messages/orphans_table.ts";
@@ -164,8 +165,8 @@ export class Sweeper implements AsyncDisposable {
       sweepAfterMs,
       atOnce,
     );
-    await this.#ring(orphans, "lost");
-    return orphans.length;
+    const isRung = await this.#ring(orphans, "lost");
+    return isRung ? orphans.length : 0;
   }
 
   /** Of a lane whose head was rung with everything else, the ring time says nothing about when its messages were due. */
@@ -174,13 +175,18 @@ export class Sweeper implements AsyncDisposable {
     return rungAt.getTime() > fromMs - clockSlackMs && rungAt.getTime() < toMs + clockSlackMs;
   }
 
-  async #ring(orphans: readonly Orphan[], reason: "expired" | "lost"): Promise<void> {
-    if (orphans.length === 0) return;
-    const { queue, log, metrics } = this.#options;
+  /** Rings for all; what the queue does not take is found again in the next round. True when it took everything. */
+  async #ring(orphans: readonly Orphan[], reason: "expired" | "lost"): Promise<boolean> {
+    if (orphans.length === 0) return true;
+    const { database, queue, log, metrics } = this.#options;
     const results = await queue.push(orphans.map(({ id, group }) => ({ message: id, group })));
-    const rung = results.filter((result) => result.ok).length;
+    const failed = orphans.filter((_, index) => results[index]?.ok !== true);
+    const rung = orphans.length - failed.length;
     metrics.worker.sweeperRings.add({ reason }, rung);
     log.info("sweeper rang", { reason, count: rung });
-    if (rung < orphans.length) log.warn("sweeper could not ring", { reason, count: orphans.length - rung });
+    if (failed.length === 0) return true;
+    log.warn("sweeper could not ring", { reason, count: failed.length });
+    await takeBackRings(database.system, failed.map(({ id }) => id));
+    return false;
   }
 }
