@@ -219,7 +219,7 @@ begin
   where m.submission_hash = hash and m.id between oldest and newest
     -- As text, so that no plan reads the group's messages one by one instead of asking the hash's index.
     and m.group_id::text = of_group::text
-    and m.status in ('queued', 'processing', 'delivered', 'enqueue_failed')
+    and (m.status in ('queued', 'processing', 'delivered') or m.status = 'enqueue_failed' and m.body_removed_at is null)
   order by m.id::text desc limit 1;
   if not found then
     return;
@@ -271,6 +271,7 @@ begin
     ), revived as (
       update messages m set status = 'queued', next_attempt_at = d.attempt, processed_at = null
       from decided d where d.verdict = 'revived' and m.id = d.earlier_id and m.status = 'enqueue_failed'
+        and m.body_removed_at is null
       returning m.id, m.group_id, m.next_attempt_at
     ), charged as (
       update usage u set messages = u.messages + c.count

@@ -100,7 +100,7 @@ grant select (id, group_id, user_id, key_hash, scopes, expires_at, revoked_at) o
 grant select, insert, update (messages) on usage to smtp_proxy_intake;
 grant select, insert, update, delete on auth_attempts to smtp_proxy_intake;
 grant select (id, group_id, status, content_hash, submission_hash, enqueued_at, claim, claims, attempts,
-  next_attempt_at, processed_at), insert, update (status, next_attempt_at, processed_at) on messages
+  next_attempt_at, processed_at, body_removed_at), insert, update (status, next_attempt_at, processed_at) on messages
   to smtp_proxy_intake;
 grant insert on recipients to smtp_proxy_intake;
 grant execute on function ensure_partitions(integer) to smtp_proxy_intake, smtp_proxy_worker;

@@ -251,12 +251,18 @@ export async function markEnqueueFailed(
           (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date]) month
         where m.id = any(${ids}::uuid[]))
       order by u.group_id, u.month for update of u
+    ), standing as materialized (
+      -- As they stand now: while the account was waited for, a worker may have had them. Only what may still be given
+      -- up can be locked (migration 005).
+      select m.id, m.status, m.claim is null and m.claims = 0 and m.attempts = 0 and m.processed_at is null as is_new
+      from messages m where (select count(*) from account) >= 0 and m.id = any(${ids}::uuid[])
+      order by m.id for update
     ), given_up as (
       update messages m set status = 'enqueue_failed', processed_at = now()
       from unnest(${ids}::uuid[], ${
     failed.map((ring) => ring.attempt ?? null)
   }::timestamptz[]) a (id, attempt)
-      where (select count(*) from account) >= 0 and m.id = a.id and m.id = any(${ids}::uuid[])
+      where (select count(*) from standing) >= 0 and m.id = a.id and m.id = any(${ids}::uuid[])
         and m.next_attempt_at = a.attempt and case m.status when 'queued'
           then m.claim is null and m.claims = 0 and m.attempts = 0 and m.processed_at is null else false end
       returning m.id, m.group_id, m.next_attempt_at
@@ -267,8 +273,8 @@ export async function markEnqueueFailed(
       update usage u set messages = greatest(0, u.messages - r.count) from refund r
       where u.group_id = r.group_id and u.month = r.month
     )
-    select m.id from messages m
-    where m.id = any(${ids}::uuid[]) and case m.status when 'enqueue_failed' then false
-      when 'queued' then m.claims > 0 or m.attempts > 0 or m.processed_at is not null else true end`;
+    select m.id from messages m left join standing s on s.id = m.id
+    where m.id = any(${ids}::uuid[]) and case s.status when 'enqueue_failed' then false
+      when 'queued' then not s.is_new else true end`;
   return new Set(rows.map((row) => row.id));
 }
