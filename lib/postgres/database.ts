@@ -76,6 +76,10 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     ...(options.role === undefined ? [] : [`-c role=${options.role}`]),
     `-c statement_timeout=${options.statementTimeoutMs ?? 30_000}`,
     "-c idle_in_transaction_session_timeout=60000",
+    // A host that is gone without a word must not keep its locks until the system's two hours are over.
+    "-c tcp_keepalives_idle=20",
+    "-c tcp_keepalives_interval=5",
+    "-c tcp_keepalives_count=4",
     "-c TimeZone=UTC",
     // Every statement of a service finds its rows by an index: a plan that was made and kept while a table was
     // empty must not go on reading the whole of it once it is full.
