@@ -22,6 +22,8 @@ import daysUp from "./011_count_days.up.sql" with { type: "text" };
 import daysDown from "./011_count_days.down.sql" with { type: "text" };
 import refusalsUp from "./012_keep_refusals.up.sql" with { type: "text" };
 import refusalsDown from "./012_keep_refusals.down.sql" with { type: "text" };
+import suppressUp from "./013_suppress_addresses.up.sql" with { type: "text" };
+import suppressDown from "./013_suppress_addresses.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -45,4 +47,5 @@ export const migrations: readonly Migration[] = [
   { version: 10, name: "search_mail", up: searchUp, down: searchDown },
   { version: 11, name: "count_days", up: daysUp, down: daysDown },
   { version: 12, name: "keep_refusals", up: refusalsUp, down: refusalsDown },
+  { version: 13, name: "suppress_addresses", up: suppressUp, down: suppressDown },
 ];

@@ -10,6 +10,8 @@ export interface GroupEntry extends Group {
   readonly monthlySent: number;
   /** CIDR texts; null allows every address. */
   readonly allowedIps: readonly string[] | null;
+  /** Whether addresses are suppressed that a service reports a hard bounce or a complaint of. */
+  readonly suppressReported: boolean;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -21,7 +23,8 @@ export async function listGroups(
 ): Promise<readonly GroupEntry[]> {
   return await sql<GroupEntry>`
     select g.id, g.name, g.group_type, g.status, g.monthly_limit, g.allowed_domains,
-      g.allowed_ips::text[] as allowed_ips, g.created_at, g.updated_at, coalesce(u.messages, 0) as monthly_sent
+      g.allowed_ips::text[] as allowed_ips, g.suppress_reported, g.created_at, g.updated_at,
+      coalesce(u.messages, 0) as monthly_sent
     from groups g left join usage u on u.group_id = g.id
       and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
     where g.id < ${page.after ?? lastId}
@@ -32,7 +35,8 @@ export async function listGroups(
 export async function findGroup(sql: GroupSql | SystemSql, id: GroupId): Promise<GroupEntry | undefined> {
   const [group] = await (sql as Sql)<GroupEntry>`
     select g.id, g.name, g.group_type, g.status, g.monthly_limit, g.allowed_domains,
-      g.allowed_ips::text[] as allowed_ips, g.created_at, g.updated_at, coalesce(u.messages, 0) as monthly_sent
+      g.allowed_ips::text[] as allowed_ips, g.suppress_reported, g.created_at, g.updated_at,
+      coalesce(u.messages, 0) as monthly_sent
     from groups g left join usage u on u.group_id = g.id
       and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
     where g.id = ${id}`;
@@ -44,17 +48,19 @@ export interface GroupChange {
   readonly name?: string | undefined;
   /** Null lets every address in. */
   readonly allowedIps?: readonly string[] | null | undefined;
+  readonly suppressReported?: boolean | undefined;
 }
 
 /** Changes a group; throws Refusal("name_taken"). */
 export async function updateGroup(
   sql: GroupSql | SystemSql,
   id: GroupId,
-  { name, allowedIps }: GroupChange,
+  { name, allowedIps, suppressReported }: GroupChange,
 ): Promise<void> {
   await orNameTaken(() =>
     (sql as Sql)`
       update groups set name = coalesce(${name ?? null}, name), updated_at = now(),
+        suppress_reported = coalesce(${suppressReported ?? null}::boolean, suppress_reported),
         allowed_ips = case when not ${allowedIps !== undefined} then allowed_ips
           when ${allowedIps ?? null}::text[] is null then null
           else array(select network(given::inet) from unnest(${allowedIps ?? null}::text[]) given) end

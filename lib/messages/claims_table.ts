@@ -10,6 +10,8 @@ export interface Claim {
   readonly message: Message;
   readonly groupRevision: number;
   readonly groupActive: boolean;
+  /** Whether the group has ever suppressed an address: only then need anybody look. */
+  readonly hasSuppressions: boolean;
   /** Time since the message was accepted, or put back into the queue by hand, by the database's clock. */
   readonly ageMs: number;
   /** Claims, this one included, since one ended as it should. */
@@ -54,6 +56,7 @@ interface ClaimedRow {
   readonly claims: number;
   readonly revision: number;
   readonly active: boolean;
+  readonly hasSuppressions: boolean;
   readonly recipients: readonly RecipientRow[] | null;
   readonly later: boolean;
   readonly calls:
@@ -123,7 +126,7 @@ function takeDue(sql: SystemSql, ids: readonly MessageId[], { holder, leaseMs, h
         m.dsn_return, m.envelope_id, m.correlation_id, m.traceparent, m.enqueued_at, m.requeued_at, m.claims
     )
     select c.*, (1000 * extract(epoch from clock_timestamp() - coalesce(c.requeued_at, c.enqueued_at)))::float8 as age_ms,
-      g.revision, g.status = 'active' as active, r.recipients, coalesce(r.later, false) as later, l.calls
+      g.revision, g.status = 'active' as active, g.has_suppressions, r.recipients, coalesce(r.later, false) as later, l.calls
     from claimed c
       join groups g on g.id = c.group_id
       left join lateral (
@@ -163,6 +166,7 @@ function claimOf(row: ClaimedRow): Claim {
     message,
     groupRevision: row.revision,
     groupActive: row.active,
+    hasSuppressions: row.hasSuppressions,
     ageMs: row.ageMs,
     claims: row.claims,
     openCalls: (row.calls ?? []).map((call) => ({

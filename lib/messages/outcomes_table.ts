@@ -10,7 +10,7 @@ import type { PlainSettlement } from "./plain_outcomes_table.ts";
 /** What becomes of one recipient. */
 export interface RecipientChange {
   readonly recipient: RecipientId;
-  readonly status: "accepted" | "refused" | "unknown" | "failed" | "pending";
+  readonly status: "accepted" | "refused" | "unknown" | "failed" | "pending" | "suppressed";
   /** For `refused`, `unknown` and `failed`. */
   readonly failure?: FailureCode;
   /** For `pending`: due again after this long. */

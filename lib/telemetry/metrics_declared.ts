@@ -77,6 +77,7 @@ export const declaredMetrics = {
         "settlements",
         "conclusions",
         "refusals",
+        "suppressions",
         "other",
       ],
     }),
@@ -190,6 +191,10 @@ export const declaredMetrics = {
         "store_down",
       ],
     }),
+    suppressed: counter(
+      "delivery_suppressed_total",
+      "Recipients not sent to because their group suppresses them",
+    ),
     resent: counter("delivery_resent_total", "Recipients that may have been sent to before", {
       reason: ["crash", "unknown"],
     }),

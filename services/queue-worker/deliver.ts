@@ -13,6 +13,7 @@ import { loadBody, memoryFor } from "./load_body.ts";
 import { espOf, type OpenProvider } from "./open_providers.ts";
 import { type DeliveryLeg, planByBody, planByEnvelope } from "./plan_legs.ts";
 import { paused, type Rest } from "./provider_health.ts";
+import { withoutSuppressed } from "./suppressed.ts";
 import { tryRoute } from "./try_route.ts";
 import { storable } from "../../lib/storable.ts";
 
@@ -30,7 +31,7 @@ export async function deliver(lease: Lease, crew: Crew): Promise<void> {
   if (answer.kind === "busy") return await crew.bells.again(lease, answer.forMs);
   const delivery = begin(answer.claim, crew);
   try {
-    const settled = await carry(await afterOpenCalls(delivery));
+    const settled = await carry(await withoutSuppressed(await afterOpenCalls(delivery)));
     report(delivery, settled);
     delivery.span?.set({ "delivery.status": settled.status });
     await settleBell(lease, settled, crew); // row first, doorbell second

@@ -12,6 +12,11 @@ import {
 } from "../../lib/messages/outcomes_table.ts";
 import { type PlainSettlement, settlePlain } from "../../lib/messages/plain_outcomes_table.ts";
 import type { Database } from "../../lib/postgres/database.ts";
+import {
+  type Addressed,
+  findSuppressed,
+  type SuppressionReason,
+} from "../../lib/suppressions/suppressions_table.ts";
 import { isAnswerLost, isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
@@ -41,6 +46,7 @@ export class Records {
   readonly #options: RecordsOptions;
   readonly #claim: (id: MessageId) => Promise<ClaimAnswer>;
   readonly #start: (start: CallStart) => Promise<boolean>;
+  readonly #findSuppressed: (addressed: Addressed) => Promise<ReadonlyMap<string, SuppressionReason>>;
   // Batches of their own: each is one statement, so that a batch that fails has written nothing.
   readonly #settlePlain: (settlement: PlainSettlement) => Promise<boolean>;
   readonly #settleAny: (settlement: Settlement) => Promise<Settled | undefined>;
@@ -54,6 +60,10 @@ export class Records {
       return starts.map(({ call }) => done(begun.has(call)));
       // Calls are written down ahead of their turn: they can wait for company.
     }, { ...this.#batches<CallStart>("calls"), gapMs: 4 });
+    this.#findSuppressed = coalesce(
+      async (items) => (await findSuppressed(database.system, items)).map(done),
+      { ...this.#batches<Addressed>("suppressions"), bytesOf: ({ addresses }) => addresses.length * 320 },
+    );
     this.#settlePlain = coalesce(async (settlements) => {
       const settled = await settlePlain(database.system, settlements);
       return settlements.map(({ message }) => done(settled.has(message)));
@@ -67,6 +77,14 @@ export class Records {
   /** Claims a message; what is claimed is renewed from now on. */
   async claim(id: MessageId, signal: AbortSignal): Promise<ClaimAnswer> {
     return await this.#patiently(() => this.#claim(id), signal);
+  }
+
+  /** Of a message's addresses those that its group does not send to. */
+  async findSuppressed(
+    addressed: Addressed,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, SuppressionReason>> {
+    return await this.#patiently(() => this.#findSuppressed(addressed), signal);
   }
 
   /** Writes a call down before it is made; false when it must not be made. */
@@ -133,7 +151,7 @@ export class Records {
     });
   }
 
-  #batches<Item>(step: "claims" | "calls" | "settlements"): CoalesceOptions<Item> {
+  #batches<Item>(step: "claims" | "suppressions" | "calls" | "settlements"): CoalesceOptions<Item> {
     const { batchSize } = this.#options.metrics.process;
     return { isOutage: isPassing, onBatch: (size) => batchSize.observe({ step }, size) };
   }

@@ -25,6 +25,7 @@ const groupTables = {
   "delivery_logs": true,
   "delivery_events": true,
   "refused_submissions": true,
+  suppressions: true,
 };
 
 /** Logs in as the service that acts as the role and switches to it, as the service does. */
@@ -133,6 +134,14 @@ Deno.test("the group role cannot write into another group, by insert, update or 
     ]],
     [`insert into activity_logs (action, resource_type) values ('a', 'b')`, ["42501"]],
     [`update messages set group_id = '${beta.group}'`, ["42501"]],
+    [`insert into suppressions (group_id, address, reason) values ('${beta.group}', 'a@b.c', 'manual')`, [
+      "42501",
+    ]],
+    [`update suppressions set group_id = '${beta.group}'`, ["42501"]],
+    [`update groups set has_suppressions = false`, ["42501"]],
+    [`delete from refused_submissions`, ["42501"]],
+    [`update refused_submissions set group_id = '${beta.group}'`, ["42501"]],
+    [`insert into refused_submissions (id) values (uuidv7())`, ["42501"]],
     [`update groups set monthly_limit = 0`, ["42501"]],
     [`update groups set status = 'suspended'`, ["42501"]],
     [`update usage set messages = 0`, ["42501"]],
@@ -161,6 +170,7 @@ async function changesNothing(session: Session, alpha: GroupRows, beta: GroupRow
     `update groups set name = 'mine' where id = '${beta.group}' returning id`,
     `update messages set status = 'cancelled' where id = '${beta.message}' returning id`,
     `delete from sessions where user_id = '${beta.user}' returning id`,
+    `delete from suppressions where group_id = '${beta.group}' returning id`,
     `delete from api_keys where user_id = '${beta.user}' returning id`,
   ];
   for (const update of updates) {
@@ -183,6 +193,9 @@ Deno.test("the intake role takes mail in and reads no secrets, bodies or provide
     "select * from activity_logs",
     "select * from delivery_logs",
     "select * from recipients",
+    "select * from refused_submissions",
+    "delete from refused_submissions",
+    "select * from suppressions",
     "select email from users",
     "select body from messages",
     "select sender from messages",
@@ -226,6 +239,10 @@ Deno.test("the worker role delivers and knows no users, sessions or keys", async
     "select * from api_keys",
     "select * from usage",
     "select name from groups",
+    "select note from suppressions",
+    "delete from suppressions",
+    "select account from refused_submissions",
+    "update refused_submissions set times = 1",
     "update groups set status = 'active'",
     "update esp_providers set enabled = false",
     "update messages set sender = 'x'",

@@ -1,3 +1,4 @@
+import { newId } from "../../lib/ids.ts";
 import { type AccessCase, who, type World } from "./access_cases.ts";
 import { addMail, type MailRow } from "./mail_rows.ts";
 
@@ -6,6 +7,15 @@ const base = "/api/v1";
 /** A message of alpha's, new. */
 function newMail({ alpha, account, owner }: World, row: Partial<MailRow> = {}): Promise<string> {
   return addMail(owner, { group: alpha, user: account, sender: "a@alpha.example", ...row });
+}
+
+async function newSuppression({ alpha, owner }: World): Promise<string> {
+  const id = newId<never>() as string;
+  await owner.query(
+    "insert into suppressions (id, group_id, address, reason) values ($1, $2, $3, 'bounce')",
+    [id, alpha, `${id}@alpha.example`],
+  );
+  return id;
 }
 
 const dead = { status: "failed", recipients: [["b@alpha.example", "failed"]] } as const;
@@ -71,6 +81,27 @@ export const mailCases: Readonly<Record<string, AccessCase>> = {
     },
     answers: [200],
     foreign: "own",
+  },
+  "GET /api/v1/suppressions": {
+    allowed: who.readers,
+    make: async (world) => {
+      await newSuppression(world);
+      return { path: `${base}/suppressions?limit=5` };
+    },
+    answers: [200],
+    foreign: "own",
+  },
+  "POST /api/v1/suppressions": {
+    allowed: who.adminsAndKeys,
+    make: () => ({ path: `${base}/suppressions`, body: { address: "nobody@there.example" } }),
+    answers: [200],
+    foreign: "own",
+  },
+  "DELETE /api/v1/suppressions/{id}": {
+    allowed: who.adminsAndKeys,
+    make: async (world) => ({ path: `${base}/suppressions/${await newSuppression(world)}` }),
+    answers: [204],
+    foreign: [404],
   },
   "GET /api/v1/stats": {
     allowed: who.readers,

@@ -52,6 +52,7 @@ async function fillGroup(session: Session, name: string): Promise<GroupRows> {
         first_at, last_at)
       values (uuidv7(), '${group}', '${name}', '192.0.2.1', 'AUTH PLAIN', 535, 'credentials_wrong', 'No', 'c', 1, now(),
         now());
+    insert into suppressions (group_id, address, reason) values ('${group}', 'x@${name}.example', 'manual');
     insert into auth_attempts (account, address, failures) values ('${name}', '192.0.2.1', 1);
     insert into messages (id, group_id, user_id, sender, recipient_count, size, content_hash, storage_ref, body,
         next_attempt_at, correlation_id, enqueued_at)

@@ -14,6 +14,7 @@ import { providerOperations } from "./providers.ts";
 import { refusedSubmissionOperations } from "./refused_submissions.ts";
 import { sessionOperations } from "./sessions.ts";
 import { statisticsOperations } from "./statistics.ts";
+import { suppressionOperations } from "./suppressions.ts";
 import { providerTestOperations } from "./test_provider.ts";
 import { userOperations } from "./users.ts";
 import { webhookOperations } from "./webhooks.ts";
@@ -33,6 +34,7 @@ export function apiOperations(parts: Parts): readonly Operation[] {
     ...messageOperations(parts),
     ...dlqOperations(parts),
     ...refusedSubmissionOperations(parts),
+    ...suppressionOperations(parts),
     ...statisticsOperations(parts),
     ...activityOperations(parts),
     ...providerOperations(parts),

@@ -32,6 +32,9 @@ const groupShape = z.object({
   "monthly_sent": z.number().int(),
   "allowed_domains": z.array(z.string()),
   "allowed_ips": z.array(z.string()).nullable(),
+  "suppress_reported": z.boolean().meta({
+    description: "Whether an address is suppressed that a service reports a hard bounce or a complaint of",
+  }),
   "created_at": z.string(),
   "updated_at": z.string(),
 }).openapi("Group");
@@ -128,6 +131,7 @@ function update(parts: Parts): Operation {
     body: z.strictObject({
       name: groupName.optional(),
       "allowed_ips": allowedIps.optional(),
+      "suppress_reported": z.boolean().optional(),
       status: z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" })
         .optional(),
       "monthly_limit": monthlyLimit.optional(),
@@ -153,7 +157,11 @@ function update(parts: Parts): Operation {
         const before = await getGroup(sql, id);
         if (before.status === "deleted") throw new Refusal("not_found", "group not found");
         guardSystem(before, limits.status);
-        await updateGroup(sql, id, { name: body.name, allowedIps: body.allowed_ips });
+        await updateGroup(sql, id, {
+          name: body.name,
+          allowedIps: body.allowed_ips,
+          suppressReported: body.suppress_reported,
+        });
         if (isLimiting) await updateGroupLimits(sql as SystemSql, id, limits);
         const after = await getGroup(sql, id);
         const changes = changesBetween(groupOf(before), groupOf(after));
@@ -226,6 +234,7 @@ function groupOf(group: GroupEntry): z.output<typeof groupShape> {
     "monthly_sent": group.monthlySent,
     "allowed_domains": [...group.allowedDomains],
     "allowed_ips": group.allowedIps === null ? null : [...group.allowedIps],
+    "suppress_reported": group.suppressReported,
     "created_at": timeOf(group.createdAt),
     "updated_at": timeOf(group.updatedAt),
   };

@@ -124,7 +124,10 @@ export const recipientShape = z.object({
   attempts: z.number().int(),
   "next_attempt_at": z.string().nullable(),
   "waiting_for": z.string().nullable().meta({ description: "What it was put off for without an attempt" }),
-  "fault_code": z.string().nullable(),
+  "fault_code": z.string().nullable().meta({
+    description:
+      "Why it was not simply accepted; `suppressed` with the status `suppressed`: on the group's own list",
+  }),
   "fault_detail": z.string().nullable(),
   "call_id": z.string().nullable().meta({ description: "The last attempt for it" }),
   "updated_at": z.string().nullable(),
