@@ -74,7 +74,7 @@ async function apply(job: Job, sql: SystemSql, wish: AccountWish, hashes: Accoun
     throw new Refusal("email_taken", `account ${wish.email}: the address is somebody else's`);
   }
   const { username, status, allowedDomains } = wish;
-  const after = { username, status, allowed_domains: allowedDomains };
+  const after = { username, status, "allowed_domains": allowedDomains };
   const changes = changesBetween(factsOf(before), { ...factsOf(before), ...given(after) });
   if (Object.keys(changes).length > 0) {
     await updateUser(sql, undefined, known, { username, status, allowedDomains });
