@@ -170,3 +170,25 @@ Deno.test("a reported hard bounce or complaint suppresses its address where the 
   const [row] = await asSuperuser(api, "select has_suppressions from groups where id = $1", [owner.group]);
   assert.equal(row?.["has_suppressions"], true);
 });
+
+Deno.test("GET /messages/{id} says of a recipient that it was suppressed, and why", async () => {
+  await using api = await testApi();
+  const owner = await tenant(api, "alpha", { "provider_type": "simulator" });
+  const addresses = ["one@there.example", "two@there.example"];
+  const sent = await addSent(api, owner, { addresses });
+  await asSuperuser(
+    api,
+    `update recipients set status = 'suppressed', call_id = null, fault_code = 'suppressed', fault_detail = 'On the list'
+      where message_id = $1 and position = 2`,
+    [sent.message],
+  );
+  const { body } = await api.ask("GET", `/api/v1/messages/${sent.message}`, { token: owner.token });
+  const [one, two] = body.recipients;
+  assert.deepEqual([body.status, one.status, one.fault_code], ["delivered", "accepted", null]);
+  assert.deepEqual([two.status, two.fault_code, two.fault_detail, two.call_id], [
+    "suppressed",
+    "suppressed",
+    "On the list",
+    null,
+  ]);
+});
