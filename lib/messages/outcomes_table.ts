@@ -212,6 +212,14 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       from change c
       where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[])
         and r.message_id between ${first}::uuid and ${last}::uuid and r.position = c.p and r.status = 'pending'
+    ), known as materialized (
+      -- Locked, and so as they are now: a service may have reported since this statement began, and whoever reports
+      -- from now on finds what the message has become. While the claim goes on nothing follows from them.
+      select r.message_id, r.position, r.status, r.attempts, r.failure_code, r.next_attempt_at
+      from item join recipients r on r.message_id = item.id
+      where item.then in ('conclude', 'release') and r.message_id = any(${ids}::uuid[])
+        and r.message_id between ${first}::uuid and ${last}::uuid
+      for no key update of r
     ), after as materialized (
       select a.message_id, count(*) filter (where a.status = 'pending') as pending,
         count(*) filter (where a.status in ('refused', 'failed', 'unknown', 'bounced')) as bad,
@@ -228,9 +236,8 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
           case when c.p is null then r.failure_code else c.failure end as failure,
           case when c.p is null then r.next_attempt_at
             else clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end as due
-        from recipients r
+        from known r
           left join change c on c.message_id = r.message_id and c.p = r.position and r.status = 'pending'
-        where r.message_id = any(${ids}::uuid[]) and r.message_id between ${first}::uuid and ${last}::uuid
       ) a group by a.message_id
     ), whole as materialized (
       select item.*, s.spent, s.due, s.worst, case

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { type CallId, newId } from "../../lib/ids.ts";
+import type { EspEvent } from "../../lib/esp/event.ts";
+import { storeEvents } from "../../lib/events/webhooks_table.ts";
 import type { Settlement } from "../../lib/messages/outcomes_table.ts";
+import { openSession, type Session } from "../../lib/postgres/database.ts";
+import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
 import { type SinkStep, SmtpSink } from "../support/smtp_sink.ts";
@@ -122,3 +126,62 @@ Deno.test("Records.settle() believes no plain success of a call that did not end
   assert.equal((await crew.records.settle({ ...taken, calls }, crew.stopped))?.status, "delivered");
   assert.deepEqual((await room.logsOf(taken.message)).map((log) => log["status"]), ["partial"]);
 });
+
+/** What each recipient and the message have become of a call that nobody had an answer to, when a report came along. */
+for (
+  const [meanwhile, recipients, message] of [
+    ["all were delivered", ["delivered", "delivered"], "delivered"],
+    ["one was delivered", ["delivered", "unknown"], "failed/unknown"],
+  ] as const
+) {
+  Deno.test(`Records.settle() knows what was reported while it was under way: ${meanwhile}`, async () => {
+    await using room = await DeliveryRoom.open();
+    await using crew = room.crew();
+    const addresses = ["one@example.net", "two@example.net"];
+    const taken = await takenOf(room, crew, addresses);
+    const provider = await room.relay(9);
+    const call = taken.calls[0]?.call;
+    assert.ok(call);
+    await room.owner.query("update delivery_logs set provider_id = $1 where id = $2", [provider, call]);
+    const unknown: Settlement = {
+      ...taken,
+      calls: [{ call, status: "unknown" }],
+      changes: taken.changes.map((change) => ({ ...change, status: "unknown", failure: "unknown" })),
+    };
+    await using reporter = await openSession({ url: room.databaseOf.ownerUrl });
+    const events = addresses.slice(0, recipients.filter((status) => status === "delivered").length)
+      .map((recipient): EspEvent => ({
+        kind: "delivered",
+        messageId: taken.message,
+        callId: call,
+        recipient,
+        externalId: recipient,
+        occurredAt: new Date(),
+        data: {},
+      }));
+    await reporter.run("begin");
+    assert.equal(await storeEvents(sqlOf(reporter), provider, events), events.length);
+    const settled = crew.records.settle(unknown, crew.stopped);
+    // The settlement has begun, so it cannot see what is committed from now on, and waits for a recipient.
+    while (!await isSomebodyWaiting(room)) await new Promise((resolve) => setTimeout(resolve, 5));
+    await reporter.run("commit");
+    assert.equal((await settled)?.status, message.split("/")[0]);
+    assert.equal(await room.statusOf(taken.message), message);
+    assert.deepEqual((await room.recipientsOf(taken.message)).map(({ status }) => status), recipients);
+  });
+}
+
+async function isSomebodyWaiting({ owner }: DeliveryRoom): Promise<boolean> {
+  const [row] = await owner.query(
+    "select exists (select from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.datname = current_database()) as is_waiting",
+    [],
+  );
+  return row?.["is_waiting"] === true;
+}
+
+/** Statements of a session, for functions that are written as templates. */
+function sqlOf(session: Session): SystemSql {
+  const run = (text: TemplateStringsArray, ...values: readonly unknown[]) =>
+    session.query(text.reduce((before, part, index) => `${before}$${index}${part}`), values);
+  return run as unknown as SystemSql;
+}
