@@ -12,6 +12,9 @@ export interface GroupEntry extends Group {
   readonly allowedIps: readonly string[] | null;
   /** Whether addresses are suppressed that a service reports a hard bounce or a complaint of. */
   readonly suppressReported: boolean;
+  /** Seconds for which bodies of mail that was delivered, or is dead, are kept; null: as long as for everybody. */
+  readonly retentionDelivered: number | null;
+  readonly retentionFailed: number | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -24,7 +27,9 @@ export async function listGroups(
   return await sql<GroupEntry>`
     select g.id, g.name, g.group_type, g.status, g.monthly_limit, g.allowed_domains,
       g.allowed_ips::text[] as allowed_ips, g.suppress_reported, g.created_at, g.updated_at,
-      coalesce(u.messages, 0) as monthly_sent
+      coalesce(u.messages, 0) as monthly_sent,
+      extract(epoch from g.retention_delivered)::float8 as retention_delivered,
+      extract(epoch from g.retention_failed)::float8 as retention_failed
     from groups g left join usage u on u.group_id = g.id
       and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
     where g.id < ${page.after ?? lastId}
@@ -36,7 +41,9 @@ export async function findGroup(sql: GroupSql | SystemSql, id: GroupId): Promise
   const [group] = await (sql as Sql)<GroupEntry>`
     select g.id, g.name, g.group_type, g.status, g.monthly_limit, g.allowed_domains,
       g.allowed_ips::text[] as allowed_ips, g.suppress_reported, g.created_at, g.updated_at,
-      coalesce(u.messages, 0) as monthly_sent
+      coalesce(u.messages, 0) as monthly_sent,
+      extract(epoch from g.retention_delivered)::float8 as retention_delivered,
+      extract(epoch from g.retention_failed)::float8 as retention_failed
     from groups g left join usage u on u.group_id = g.id
       and u.month = (date_trunc('month', now(), 'UTC') at time zone 'UTC')::date
     where g.id = ${id}`;
@@ -49,13 +56,16 @@ export interface GroupChange {
   /** Null lets every address in. */
   readonly allowedIps?: readonly string[] | null | undefined;
   readonly suppressReported?: boolean | undefined;
+  /** Seconds; null is as long as for everybody. */
+  readonly retentionDelivered?: number | null | undefined;
+  readonly retentionFailed?: number | null | undefined;
 }
 
 /** Changes a group; throws Refusal("name_taken"). */
 export async function updateGroup(
   sql: GroupSql | SystemSql,
   id: GroupId,
-  { name, allowedIps, suppressReported }: GroupChange,
+  { name, allowedIps, suppressReported, retentionDelivered, retentionFailed }: GroupChange,
 ): Promise<void> {
   await orNameTaken(() =>
     (sql as Sql)`
@@ -63,7 +73,11 @@ export async function updateGroup(
         suppress_reported = coalesce(${suppressReported ?? null}::boolean, suppress_reported),
         allowed_ips = case when not ${allowedIps !== undefined} then allowed_ips
           when ${allowedIps ?? null}::text[] is null then null
-          else array(select network(given::inet) from unnest(${allowedIps ?? null}::text[]) given) end
+          else array(select network(given::inet) from unnest(${allowedIps ?? null}::text[]) given) end,
+        retention_delivered = case when not ${retentionDelivered !== undefined} then retention_delivered
+          else make_interval(secs => ${retentionDelivered ?? null}) end,
+        retention_failed = case when not ${retentionFailed !== undefined} then retention_failed
+          else make_interval(secs => ${retentionFailed ?? null}) end
       where id = ${id}`
   );
 }

@@ -1,4 +1,5 @@
 import type { Config } from "../../lib/config/settings.ts";
+import { longestTerms } from "../../lib/messages/body_terms.ts";
 import type { EspIo } from "../../lib/esp/esp.ts";
 import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
@@ -10,7 +11,9 @@ import type { Databases, Parts } from "./parts.ts";
 import { type ProviderConfig, providerParts } from "./provider_parts.ts";
 
 /** The settings that the handlers go by. */
-export type PartsConfig = Pick<Config, "auth" | "rateLimit" | "requireGroupDomains"> & ProviderConfig;
+export type PartsConfig =
+  & Pick<Config, "auth" | "rateLimit" | "requireGroupDomains" | "retention">
+  & ProviderConfig;
 
 /** What is open already. */
 export interface OpenedParts {
@@ -50,6 +53,7 @@ export function openParts(
       mail,
       requireGroupDomains,
       defaultMonthlyLimit,
+      longestTerms: longestTerms(config.retention),
       providers: providerParts(config, io),
     },
   };

@@ -1,5 +1,6 @@
 import { type Activity, recordActivity } from "../../lib/activity/activity_table.ts";
 import type { GroupId } from "../../lib/ids.ts";
+import type { LongestTerms } from "../../lib/messages/body_terms.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { GroupSql, Sql, SystemSql } from "../../lib/postgres/sql.ts";
 import type { ConflictThrottle } from "./access/conflict_throttle.ts";
@@ -28,6 +29,8 @@ export interface Parts {
   /** An account's sender domains must lie within its group's. */
   readonly requireGroupDomains: boolean;
   readonly defaultMonthlyLimit: number;
+  /** How long bodies are kept at most. */
+  readonly longestTerms: LongestTerms;
   readonly providers: ProviderParts;
 }
 

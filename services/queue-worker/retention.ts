@@ -1,5 +1,6 @@
 import type { Config } from "../../lib/config/settings.ts";
 import type { MessageId } from "../../lib/ids.ts";
+import { longestTerms } from "../../lib/messages/body_terms.ts";
 import type { BodyTerms } from "../../lib/messages/retention_table.ts";
 import type { Database, HeldLock } from "../../lib/postgres/database.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -48,13 +49,9 @@ const resubmissionMarginMs = hourMs;
 
 /** The terms as they are configured; nothing of a message is kept for longer than its row. */
 export function retentionTerms({ retention, smtp }: Pick<Config, "retention" | "smtp">): RetentionTerms {
-  const [deliveredMs, failedMs] = [retention.delivered, retention.failed].map((ms) =>
-    Math.min(ms || Infinity, retention.rows || Infinity)
-  );
   return {
     bodies: {
-      ...deliveredMs !== undefined && deliveredMs < Infinity && { deliveredMs },
-      ...failedMs !== undefined && failedMs < Infinity && { failedMs },
+      ...longestTerms(retention),
       unansweredMs: smtp.resubmissionWindow + resubmissionMarginMs,
     },
     ...retention.rows > 0 && { rowsMs: retention.rows },

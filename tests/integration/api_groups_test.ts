@@ -92,6 +92,42 @@ Deno.test("an owner changes the name and networks, operators limits and status, 
   assert.deepEqual([suspended.status, suspended.body.code], [403, "system_group_protected"]);
 });
 
+Deno.test("a group keeps bodies for a shorter time than the settings say, never for longer", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "acme");
+  await addPerson(api, "o@acme.example", [[group, "owner"]]);
+  await addPerson(api, "a@acme.example", [[group, "admin"]]);
+  const token = await api.login("o@acme.example");
+  const path = `${groups}/${group}`;
+  const change = (retention: object) => api.ask("PATCH", path, { token, body: { retention } });
+  const none = { delivered: null, failed: null };
+  assert.deepEqual((await api.ask("GET", path, { token })).body.retention, none);
+  assert.deepEqual((await change({ delivered: 0 })).body.retention, { delivered: 0, failed: null });
+  assert.deepEqual((await change({ failed: 86_400 })).body.retention, { delivered: 0, failed: 86_400 });
+  const [stored] = await sql(
+    api,
+    `select retention_delivered = interval '0' and retention_failed = interval '1 day' as is_right from groups
+     where id = $1`,
+    [group],
+  );
+  assert.equal(stored?.["is_right"], true);
+  for (
+    const [field, value] of [["delivered", 604_801], ["failed", 2_592_001], ["failed", -1], ["failed", 1.5]]
+  ) {
+    const refused = await change({ [field as string]: value });
+    assert.deepEqual([refused.status, refused.body.field], [400, `retention.${field}`]);
+  }
+  assert.equal((await change({ rows: 1 })).status, 400);
+  const [told] = (await api.ask("GET", `${path}/activity?action=admin.update_group&limit=1`, { token })).body;
+  assert.deepEqual(told.changes, {
+    retention: [{ delivered: 0, failed: null }, { delivered: 0, failed: 86_400 }],
+  });
+  assert.deepEqual((await change(none)).body.retention, none);
+  const admin = await api.login("a@acme.example");
+  assert.equal((await api.ask("PATCH", path, { token: admin, body: { retention: none } })).status, 403);
+  assert.deepEqual(api.faults, []);
+});
+
 Deno.test("deleting a group waits for its mail or cancels it, suspends its accounts, and spares the system", async () => {
   await using api = await testApi();
   const [alpha] = await twoGroups(api.database.ownerUrl);

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { requireWithin } from "../../../lib/users/sender_domains.ts";
 import { senderDomains } from "../../../lib/users/user_fields.ts";
-import { allowedIps, groupName, monthlyLimit } from "../../../lib/groups/group_fields.ts";
+import { allowedIps, groupName, monthlyLimit, retention } from "../../../lib/groups/group_fields.ts";
 import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
 import {
   cancelQueuedMail,
@@ -34,6 +34,10 @@ const groupShape = z.object({
   "allowed_ips": z.array(z.string()).nullable(),
   "suppress_reported": z.boolean().meta({
     description: "Whether an address is suppressed that a service reports a hard bounce or a complaint of",
+  }),
+  retention: z.object({ delivered: z.number().nullable(), failed: z.number().nullable() }).meta({
+    description:
+      "Seconds for which bodies of delivered mail and of dead letters are kept; null as the settings say",
   }),
   "created_at": z.string(),
   "updated_at": z.string(),
@@ -136,10 +140,15 @@ function update(parts: Parts): Operation {
         .optional(),
       "monthly_limit": monthlyLimit.optional(),
       "allowed_domains": senderDomains.optional(),
+      retention: retention.optional().meta({
+        description: "No longer than the settings say; nought is not at all, null as the settings say",
+      }),
     }),
     answer: { status: 200, schema: groupShape },
     handle: async ({ params, body, ...asking }) => {
       const id = groupOfPath(asking.principal, params.id);
+      requireShorter("delivered", body.retention?.delivered, parts.longestTerms.deliveredMs);
+      requireShorter("failed", body.retention?.failed, parts.longestTerms.failedMs);
       const limits = {
         status: body.status,
         monthlyLimit: body.monthly_limit,
@@ -161,6 +170,8 @@ function update(parts: Parts): Operation {
           name: body.name,
           allowedIps: body.allowed_ips,
           suppressReported: body.suppress_reported,
+          retentionDelivered: body.retention?.delivered,
+          retentionFailed: body.retention?.failed,
         });
         if (isLimiting) await updateGroupLimits(sql as SystemSql, id, limits);
         const after = await getGroup(sql, id);
@@ -219,6 +230,14 @@ export function requireDomains(parts: Parts, group: GroupEntry, domains: readonl
   if (parts.requireGroupDomains) requireWithin(domains, group.allowedDomains);
 }
 
+function requireShorter(field: string, seconds: number | null | undefined, mostMs: number | undefined): void {
+  if (seconds === undefined || seconds === null || mostMs === undefined || seconds * 1000 <= mostMs) return;
+  const sentence = `retention.${field} is at most ${
+    Math.floor(mostMs / 1000)
+  } seconds, as retention.${field} is set`;
+  throw new Refusal("request_invalid", sentence, { field: `retention.${field}` });
+}
+
 function guardSystem(group: GroupEntry, status: string | undefined): void {
   if (group.groupType !== "system" || status === undefined || status === "active") return;
   throw new Refusal("system_group_protected", "cannot suspend system group");
@@ -235,6 +254,7 @@ function groupOf(group: GroupEntry): z.output<typeof groupShape> {
     "allowed_domains": [...group.allowedDomains],
     "allowed_ips": group.allowedIps === null ? null : [...group.allowedIps],
     "suppress_reported": group.suppressReported,
+    retention: { delivered: group.retentionDelivered, failed: group.retentionFailed },
     "created_at": timeOf(group.createdAt),
     "updated_at": timeOf(group.updatedAt),
   };
