@@ -76,6 +76,14 @@ export async function pauseProvider(
   return rows.length === 1;
 }
 
+/** Gives a provider another path for reports: those to the one before are refused. False when the group has none. */
+export async function rotateWebhookToken(sql: GroupSql, group: GroupId, id: ProviderId): Promise<boolean> {
+  const rows = await sql`
+    update esp_providers set webhook_token = gen_random_uuid(), updated_at = now()
+    where group_id = ${group} and id = ${id} returning id`;
+  return rows.length === 1;
+}
+
 /** Removes a provider from its group and from the rules that name it; false when the group has none of that id. */
 export async function deleteProvider(sql: GroupSql, group: GroupId, id: ProviderId): Promise<boolean> {
   const rows = await sql`delete from esp_providers where group_id = ${group} and id = ${id} returning id`;

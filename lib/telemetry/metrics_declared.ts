@@ -46,6 +46,9 @@ const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 const sizes = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const refusalCodes = Object.keys(submissionRefusals) as SubmissionRefusalCode[];
 
+/** What became of a report: kept, refused for its signature, not readable, for no provider, or not stored now. */
+export const reportResults = ["stored", "unsigned", "unreadable", "unknown", "failed"] as const;
+
 /** Every metric, by the part of a process that registers it; names as documented, label values enumerated. */
 export const declaredMetrics = {
   process: {
@@ -215,6 +218,17 @@ export const declaredMetrics = {
       path: 200,
     }),
     authFailures: counter("api_auth_failures_total", "Requests whose credentials were refused"),
+    webhookReports: counter(
+      "api_webhook_reports_total",
+      "Reports of email services, by what became of them",
+      {
+        kind: 20,
+        result: reportResults,
+      },
+    ),
+    webhookEvents: counter("api_webhook_events_total", "Events that reports of email services added", {
+      kind: 20,
+    }),
   },
   store: {
     freeBytes: gauge("store_free_bytes", "Free space where bodies lie; absent for stores that tell of none"),

@@ -20,6 +20,7 @@ import { mailParts } from "./mail_parts.ts";
 import { openParts } from "./open_parts.ts";
 import { apiOperations } from "./resources/catalog.ts";
 import { serveApp } from "./serve_app.ts";
+import { reportWatcher, requestWatcher } from "./watch_requests.ts";
 
 const { config, warnings } = configOfProcess("api-server");
 const { instance, api, admin } = config;
@@ -59,20 +60,19 @@ await using _ops = serveOps({
 });
 const databases = { login: strangers, group: members, admin: administrators };
 await using mail = mailParts(config, { database: administrators, log });
-const { authenticate, parts } = openParts(config, { databases, bcrypt, mail, onFault });
+const { authenticate, parts } = openParts(config, {
+  databases,
+  bcrypt,
+  mail,
+  onFault,
+  onReport: reportWatcher(metrics),
+});
 const app = createApp({
   operations: opsHandler({ ...operations, mayReadMetrics: metricsReaders(api.metricsNetworks) }),
   api: apiOperations(parts),
   authenticate,
   limits: api,
-  onRequest: (method, path, status, seconds, fields) => {
-    metrics.api.requests.add({ method, path, status: String(status) });
-    metrics.api.requestDuration.observe({ method, path }, seconds);
-    const durationMs = Math.round(seconds * 1000);
-    if (path !== "/healthz" && path !== "/readyz" && path !== "/metrics") {
-      log.info("request answered", { ...fields, method, path, httpStatus: status, durationMs });
-    }
-  },
+  onRequest: requestWatcher(metrics, log),
   onFault,
 });
 await using server = serveApp(app, { host: api.host, port: api.port, onFault });

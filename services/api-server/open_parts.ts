@@ -7,7 +7,7 @@ import { ConflictThrottle } from "./access/conflict_throttle.ts";
 import { LoginDesk } from "./access/login.ts";
 import { openTokens } from "./access/tokens.ts";
 import type { MailParts } from "./mail_parts.ts";
-import type { Databases, Parts } from "./parts.ts";
+import type { Databases, OnReport, Parts } from "./parts.ts";
 import { type ProviderConfig, providerParts } from "./provider_parts.ts";
 
 /** The settings that the handlers go by. */
@@ -24,12 +24,13 @@ export interface OpenedParts {
   readonly io?: EspIo | undefined;
   /** Told of what went wrong beside a request that went on. */
   readonly onFault: (error: unknown) => void;
+  readonly onReport?: OnReport;
 }
 
 /** Puts the handlers' parts together. */
 export function openParts(
   config: PartsConfig,
-  { databases, bcrypt, mail, io, onFault }: OpenedParts,
+  { databases, bcrypt, mail, io, onFault, onReport = () => {} }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
@@ -55,6 +56,7 @@ export function openParts(
       defaultMonthlyLimit,
       longestTerms: longestTerms(config.retention),
       providers: providerParts(config, io),
+      onReport,
     },
   };
 }

@@ -3,6 +3,7 @@ import type { GroupId } from "../../lib/ids.ts";
 import type { LongestTerms } from "../../lib/messages/body_terms.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { GroupSql, Sql, SystemSql } from "../../lib/postgres/sql.ts";
+import type { reportResults } from "../../lib/telemetry/metrics_declared.ts";
 import type { ConflictThrottle } from "./access/conflict_throttle.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
@@ -32,7 +33,12 @@ export interface Parts {
   /** How long bodies are kept at most. */
   readonly longestTerms: LongestTerms;
   readonly providers: ProviderParts;
+  /** Told of each report of an email service: what became of it, and how many events were new. */
+  readonly onReport: OnReport;
 }
+
+/** Told of a report of a kind of email service. */
+export type OnReport = (kind: string, result: (typeof reportResults)[number], events: number) => void;
 
 /** Who asks, as far as telling of a change needs it. */
 export interface Asking {

@@ -63,6 +63,43 @@ Deno.test("a signed report of SendGrid is stored once and moves its recipient, b
   assert.deepEqual(api.faults, []);
 });
 
+Deno.test("a provider's webhook_path is changed by request: the one before is unknown at once", async () => {
+  await using api = await testApi();
+  const account = sendgridAccount();
+  const alpha = await tenant(api, "alpha", account.provider);
+  const beta = await tenant(api, "beta", { "provider_type": "simulator" });
+  const sent = await addSent(api, alpha);
+  const rotate = (id: string, token: string) =>
+    api.ask("POST", `/api/v1/providers/${id}/rotate-webhook`, { token });
+  const rotated = await rotate(alpha.provider, alpha.token);
+  assert.equal(rotated.status, 200);
+  const path = rotated.body.webhook_path;
+  assert.match(path, /^\/api\/v1\/webhooks\/sendgrid\/[0-9a-f-]{36}$/);
+  assert.notEqual(path, alpha.webhookPath);
+  const body = JSON.stringify([sendgridEvent("delivered", sent), sendgridEvent("open", sent)]);
+  assert.equal((await post(api, alpha.webhookPath, body, account.headers(body))).status, 404);
+  assert.equal((await post(api, path, body, account.headers(body))).status, 200);
+  assert.equal((await post(api, path, body, account.headers(body))).status, 200);
+  assert.equal((await post(api, path, body)).status, 401);
+  assert.equal((await post(api, path, "{}")).status, 400);
+  assert.deepEqual(api.reports, [
+    ["sendgrid", "unknown", 0],
+    ["sendgrid", "stored", 2],
+    ["sendgrid", "stored", 0],
+    ["sendgrid", "unsigned", 0],
+    ["sendgrid", "unreadable", 0],
+  ]);
+  const none = await rotate(beta.provider, beta.token);
+  assert.deepEqual([none.status, none.body.code], [409, "conflict"]);
+  assert.equal((await rotate(alpha.provider, beta.token)).status, 404);
+  const told = await api.ask("GET", `/api/v1/groups/${alpha.group}/activity?action=provider.rotate_webhook`, {
+    token: alpha.token,
+  });
+  assert.equal(told.body.length, 1);
+  const token = (one: string) => one.slice(one.lastIndexOf("/") + 1);
+  assert.doesNotMatch(JSON.stringify(told.body), new RegExp(`${token(path)}|${token(alpha.webhookPath)}`));
+});
+
 Deno.test("what is not signed, signed by another, changed or old is refused and stores nothing", async () => {
   await using api = await testApi();
   const [account, other] = [sendgridAccount(), sendgridAccount()];

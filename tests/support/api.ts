@@ -13,7 +13,7 @@ import { type App, createApp } from "../../services/api-server/app.ts";
 import type { Operation } from "../../services/api-server/operation.ts";
 import { mailPartsOf } from "../../services/api-server/mail_parts.ts";
 import { openParts } from "../../services/api-server/open_parts.ts";
-import type { Databases } from "../../services/api-server/parts.ts";
+import type { Databases, OnReport } from "../../services/api-server/parts.ts";
 import type { ProviderConfig } from "../../services/api-server/provider_parts.ts";
 import { apiOperations } from "../../services/api-server/resources/catalog.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
@@ -60,6 +60,8 @@ export interface TestApi extends AsyncDisposable {
   readonly database: TestDatabase;
   /** What was thrown and was no refusal. */
   readonly faults: readonly unknown[];
+  /** What was told of reports: the kind, what became of it, how many events were new. */
+  readonly reports: readonly Parameters<OnReport>[];
   ask(method: string, path: string, question?: Question): Promise<Answer>;
   /** Logs in; throws unless it succeeds. */
   login(email: string, group?: string): Promise<string>;
@@ -84,6 +86,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     admin: open("smtp_proxy_admin"),
   };
   const faults: unknown[] = [];
+  const reports: Parameters<OnReport>[] = [];
   const providers = providerConfig(options);
   const bcrypt = new BcryptVerifier();
   const mail = mailPartsOf({
@@ -121,6 +124,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     mail,
     io: { ...testIo(options), ...options.io },
     onFault: (error) => faults.push(error),
+    onReport: (...report) => reports.push(report),
   });
   const api = apiOperations(parts);
   const app = createApp({
@@ -144,6 +148,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     databases,
     database,
     faults,
+    reports,
     ask,
     async login(email, group) {
       const body = { email, password: testPassword, ...(group === undefined ? {} : { "group_id": group }) };

@@ -4,10 +4,10 @@ import { type AccessCase, who, type World } from "./access_cases.ts";
 const base = "/api/v1";
 
 /** A provider of alpha's, new. */
-async function newProvider({ owner, alpha }: World): Promise<string> {
+async function newProvider({ owner, alpha }: World, type = "simulator"): Promise<string> {
   const id = newId<never>() as string;
   await owner.run(`insert into esp_providers (id, group_id, name, provider_type)
-    values ('${id}', '${alpha}', 'alpha.example', 'simulator')`);
+    values ('${id}', '${alpha}', 'alpha.example', '${type}')`);
   return id;
 }
 
@@ -72,6 +72,12 @@ export const providerCases: Readonly<Record<string, AccessCase>> = {
   "POST /api/v1/providers/{id}/resume": {
     allowed: who.admins,
     make: async (world) => ({ path: `${one}/${await newProvider(world)}/resume` }),
+    answers: [200],
+    foreign: [404],
+  },
+  "POST /api/v1/providers/{id}/rotate-webhook": {
+    allowed: who.admins,
+    make: async (world) => ({ path: `${one}/${await newProvider(world, "sendgrid")}/rotate-webhook` }),
     answers: [200],
     foreign: [404],
   },

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
+import { findKind } from "../../../lib/esp/catalog.ts";
 import { newId, type ProviderId } from "../../../lib/ids.ts";
 import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { endpointObstacle } from "../../../lib/providers/endpoint_rule.ts";
@@ -21,6 +22,7 @@ import {
   lockProvider,
   pauseProvider,
   type ProviderEntry,
+  rotateWebhookToken,
 } from "../../../lib/providers/provider_entries_table.ts";
 import { openSecrets, type ProviderSecrets, sealSecrets } from "../../../lib/providers/provider_secrets.ts";
 import { allowOperatorCredentials, putProvider } from "../../../lib/providers/providers_table.ts";
@@ -46,6 +48,7 @@ export function providerOperations(parts: Parts): readonly Operation[] {
     remove(parts),
     pause(parts, true),
     pause(parts, false),
+    rotateWebhook(parts),
   ];
 }
 
@@ -206,6 +209,32 @@ function pause(parts: Parts, isPaused: boolean): Operation {
         await pauseProvider(sql, before.groupId, before.id, isPaused);
         const changes = { name: before.name };
         await note({ action: `provider.${verb}`, resourceType, resourceId: before.id, changes });
+        return await getProvider(sql, asking, before.id);
+      });
+      return await answerOf(parts, entry);
+    },
+  });
+}
+
+function rotateWebhook(parts: Parts): Operation {
+  return operation({
+    action: "providers:write",
+    method: "post",
+    path: "/api/v1/providers/{id}/rotate-webhook",
+    tag,
+    summary: "Give a provider another webhook_path",
+    description: "Reports to the one before are refused from then on: tell the service the new one.",
+    params,
+    answer: { status: 200, schema: providerShape },
+    handle: async ({ params, ...asking }) => {
+      const entry = await inGroup(parts, asking, async (sql, note) => {
+        const before = await getProvider(sql, asking, params.id);
+        if (findKind(before.providerType)?.webhook === undefined) {
+          throw new Refusal("conflict", `a provider of type ${before.providerType} has no webhook`);
+        }
+        await rotateWebhookToken(sql, before.groupId, before.id);
+        const changes = { name: before.name, "webhook_token": ["[masked]", "[masked]"] };
+        await note({ action: "provider.rotate_webhook", resourceType, resourceId: before.id, changes });
         return await getProvider(sql, asking, before.id);
       });
       return await answerOf(parts, entry);

@@ -10,9 +10,9 @@ import {
   type WebhookProvider,
 } from "../../../lib/events/webhooks_table.ts";
 import { openSecrets } from "../../../lib/providers/provider_secrets.ts";
-import { Refusal } from "../../../lib/refusal.ts";
+import { Refusal, type RefusalCode } from "../../../lib/refusal.ts";
 import { type Operation, publicOperation } from "../operation.ts";
-import type { Parts } from "../parts.ts";
+import type { OnReport, Parts } from "../parts.ts";
 import { idOf } from "../schemas.ts";
 
 const answer = { status: 200, schema: z.object({ status: z.literal("ok") }) } as const;
@@ -39,13 +39,14 @@ function ofMessages(parts: Parts, kind: ReportingKind): Operation {
       "Proven by the key of each provider that sent the messages in it; nobody else's key is tried.",
     bodyTypes: ["*/*"],
     answer,
-    handle: async ({ raw, bytes }) => {
-      const request = { headers: raw.headers, bytes };
-      const report = read(kind, request);
-      const sql = parts.databases.login.system;
-      const providers = await findWebhookProviders(sql, kind.name, report.events, report.topic);
-      return await receive(parts, kind, { request, report, providers });
-    },
+    handle: ({ raw, bytes }) =>
+      counted(parts, kind, async () => {
+        const request = { headers: raw.headers, bytes };
+        const report = read(kind, request);
+        const sql = parts.databases.login.system;
+        const providers = await findWebhookProviders(sql, kind.name, report.events, report.topic);
+        return await receive(parts, kind, { request, report, providers });
+      }),
   });
 }
 
@@ -58,15 +59,33 @@ function ofProvider(parts: Parts, kind: ReportingKind): Operation {
     params: z.object({ token: idOf("webhook") }),
     bodyTypes: ["*/*"],
     answer,
-    handle: async ({ raw, bytes, params }) => {
-      const request = { headers: raw.headers, bytes };
-      const report = read(kind, request);
-      const provider = await findWebhookProvider(parts.databases.login.system, kind.name, params.token);
-      if (provider === undefined) throw new Refusal("not_found", "not found");
-      return await receive(parts, kind, { request, report, providers: [provider] });
-    },
+    handle: ({ raw, bytes, params }) =>
+      counted(parts, kind, async () => {
+        const request = { headers: raw.headers, bytes };
+        const report = read(kind, request);
+        const provider = await findWebhookProvider(parts.databases.login.system, kind.name, params.token);
+        if (provider === undefined) throw new Refusal("not_found", "not found");
+        return await receive(parts, kind, { request, report, providers: [provider] });
+      }),
   });
 }
+
+/** Receives a report, and tells what became of it. */
+async function counted({ onReport }: Parts, { name }: ReportingKind, work: () => Promise<number>) {
+  try {
+    onReport(name, "stored", await work());
+  } catch (error) {
+    onReport(name, error instanceof Refusal ? results[error.code] ?? "failed" : "failed", 0);
+    throw error;
+  }
+  return { status: "ok" as const };
+}
+
+const results: Partial<Record<RefusalCode, Parameters<OnReport>[1]>> = {
+  signature_invalid: "unsigned",
+  request_invalid: "unreadable",
+  not_found: "unknown",
+};
 
 function read(kind: ReportingKind, request: WebhookRequest): WebhookReport {
   const report = kind.webhook.read(request);
@@ -80,28 +99,32 @@ interface Received {
   readonly providers: readonly WebhookProvider[];
 }
 
-/** Stores the events for each provider whose key proves them; refuses what no key proves. */
-async function receive(parts: Parts, kind: ReportingKind, { request, report, providers }: Received) {
+/** Stores the events for each provider whose key proves them, and answers how many are new; refuses what no key proves. */
+async function receive(
+  parts: Parts,
+  kind: ReportingKind,
+  { request, report, providers }: Received,
+): Promise<number> {
   const proven: WebhookProvider[] = [];
   for (const provider of providers) {
     if (await isProven(parts, kind, provider, request)) proven.push(provider);
   }
   const contentHash = new Uint8Array(await crypto.subtle.digest("SHA-256", request.bytes));
-  const believed = await parts.databases.login.transaction(async (sql) => {
-    const believed: WebhookProvider[] = [];
+  const { believed, stored } = await parts.databases.login.transaction(async (sql) => {
+    let [believed, stored] = [0, 0];
     for (const provider of proven) {
       const { onceToken } = report;
       const isFresh = onceToken === undefined ||
         await takeWebhookReceipt(sql, provider.id, onceToken, contentHash);
       if (!isFresh) continue;
-      await storeEvents(sql, provider.id, report.events);
-      believed.push(provider);
+      stored += await storeEvents(sql, provider.id, report.events);
+      believed++;
     }
-    return believed;
+    return { believed, stored };
   });
-  if (believed.length === 0) throw new Refusal("signature_invalid", "the signature is missing or not valid");
+  if (believed === 0) throw new Refusal("signature_invalid", "the signature is missing or not valid");
   if (report.confirmUrl !== undefined) await confirm(parts, report.confirmUrl);
-  return { status: "ok" as const };
+  return stored;
 }
 
 async function isProven(
