@@ -82,9 +82,9 @@ async function counted({ onReport }: Parts, { name }: ReportingKind, work: () =>
 }
 
 const results: Partial<Record<RefusalCode, Parameters<OnReport>[1]>> = {
-  signature_invalid: "unsigned",
-  request_invalid: "unreadable",
-  not_found: "unknown",
+  "signature_invalid": "unsigned",
+  "request_invalid": "unreadable",
+  "not_found": "unknown",
 };
 
 function read(kind: ReportingKind, request: WebhookRequest): WebhookReport {
