@@ -126,6 +126,17 @@ ENTRYPOINT ["deno", \
   "--allow-read", \
   "services/apply/main.ts"]
 
+FROM base AS spool
+HEALTHCHECK NONE
+ENTRYPOINT ["deno", \
+  "run", \
+  "--cached-only", \
+  "--no-prompt", \
+  "--allow-net", \
+  "--allow-env=SMTP_PROXY_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM", \
+  "--allow-read=/etc/smtp-proxy,/run/secrets,/run/credentials,/data/messages,.data/messages", \
+  "services/spool/main.ts"]
+
 FROM base AS test-client
 HEALTHCHECK NONE
 ENTRYPOINT ["deno", \

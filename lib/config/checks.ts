@@ -14,6 +14,7 @@ export type Service =
   | "admin"
   | "seal"
   | "apply"
+  | "spool"
   | "dev"
   | "test-client";
 

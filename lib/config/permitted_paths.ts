@@ -54,6 +54,7 @@ function pathsOf(service: Service, { storage, tls, queue, logging }: Config): re
     "smtp-server": [named.storage, named.certificate, named.key, named.redis, named.log],
     "queue-worker": [named.storage, named.redis, named.log],
     "api-server": [{ ...named.storage, writes: false }, named.redis, named.log],
+    "spool": [{ ...named.storage, writes: false }],
   };
   return (used[service] ?? []).filter(({ path }) => path !== "");
 }

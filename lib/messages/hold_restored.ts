@@ -1,4 +1,5 @@
 import type { Session } from "../postgres/database.ts";
+import { withoutRowSecurity } from "../postgres/without_row_security.ts";
 
 /**
  * Makes dead letters (`failed`, `restored`) of all unfinished messages that were accepted before the given time, for
@@ -6,19 +7,10 @@ import type { Session } from "../postgres/database.ts";
  * worker running: what it holds as unfinished may have been delivered since the backup (ruling 3.22).
  */
 export async function holdRestored(owner: Session, olderThan: Date): Promise<number> {
-  await owner.run("begin");
-  try {
-    // The owner's own statements are subject to row security too; lifting it locks the tables until the commit.
-    await owner.run("set local lock_timeout = '5s'; set local role smtp_proxy_owner");
-    for (const table of tables) await owner.run(`alter table ${table} no force row level security`);
+  return await withoutRowSecurity(owner, tables, async () => {
     const [row] = await owner.query(hold, [olderThan.toISOString()]);
-    for (const table of tables) await owner.run(`alter table ${table} force row level security`);
-    await owner.run("commit");
     return Number(row?.["held"]);
-  } catch (error) {
-    await owner.run("rollback");
-    throw error;
-  }
+  });
 }
 
 const tables = ["messages", "recipients"] as const;

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, stat } from "node:fs/promises";
+import { mkdir, open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { TooManyWaiting } from "../coalesce.ts";
 import type { StorageRef } from "../messages/message.ts";
@@ -7,8 +7,9 @@ import type { Body } from "./body.ts";
 import type { BodyLabel, MessageStore, StoredBody } from "./message_store.ts";
 import { codeOf, fullOr, Room } from "./room.ts";
 import { encodeHeader } from "./segment_format.ts";
+import { segmentPaths } from "./segment_folders.ts";
 import { isAbsence, SegmentReader } from "./segment_reader.ts";
-import { holdsOne, isSegmentPath, placeOf, refOf, segmentTime } from "./segment_ref.ts";
+import { holdsOne, placeOf, refOf, segmentTime } from "./segment_ref.ts";
 import { SegmentRemoval } from "./segment_removal.ts";
 import { scanSegment } from "./segment_scan.ts";
 import { type Appended, SegmentWriter } from "./segment_writer.ts";
@@ -146,7 +147,8 @@ class LocalStore implements RoomyStore {
     await this.#checkMounted();
     await removeStaleParts(spoolFolder(this.#root));
     const before = olderThan.getTime();
-    for await (const path of this.#segments(before)) {
+    for await (const path of segmentPaths(this.#root)) {
+      if (segmentTime(path) >= before) continue;
       try {
         yield* this.#listSegment(path, before);
       } catch (error) {
@@ -174,39 +176,9 @@ class LocalStore implements RoomyStore {
     if (!live) await this.#removal.deleteIfEmpty(path);
   }
 
-  async *#segments(before: number): AsyncGenerator<string> {
-    for await (const hour of hours(this.#root, "", 4)) {
-      const names = await namesIn(join(this.#root, hour));
-      // Marks whose segment is gone are what a crash left of a deletion.
-      const paths = [...new Set(names.map((name) => `${hour}/${name.replace(/\.gone$/, "")}`))].filter(
-        isSegmentPath,
-      );
-      paths.sort((a, b) => segmentTime(a) - segmentTime(b));
-      for (const path of paths) if (segmentTime(path) < before) yield path;
-    }
-  }
-
   /** An unmounted folder is a store that is down, not one whose bodies are gone. */
   async #checkMounted(): Promise<void> {
     await stat(join(this.#root, formatFile));
-  }
-}
-
-/** The folders of the hours, oldest first. */
-async function* hours(root: string, folder: string, depth: number): AsyncGenerator<string> {
-  if (depth === 0) return yield folder;
-  const pattern = depth === 4 ? /^\d{4}$/ : /^\d{2}$/;
-  for (const name of (await namesIn(join(root, folder))).sort()) {
-    if (pattern.test(name)) yield* hours(root, folder ? `${folder}/${name}` : name, depth - 1);
-  }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (isAbsence(error)) return [];
-    throw error;
   }
 }
 

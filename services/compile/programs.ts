@@ -8,6 +8,7 @@ export const programs = [
   "admin",
   "seal",
   "apply",
+  "spool",
   "test-client",
 ] as const;
 /** The name of a program. */
@@ -30,7 +31,8 @@ export interface BuiltPaths {
 }
 
 const configured = ["/etc/smtp-proxy", "/run/secrets", "/var/run/secrets", "/run/credentials"];
-const kept = ["/var/lib/smtp-proxy", "/var/log/smtp-proxy"];
+const bodies = "/var/lib/smtp-proxy";
+const kept = [bodies, "/var/log/smtp-proxy"];
 
 /** One program to build. */
 export interface Build {
@@ -49,7 +51,9 @@ export function pathsOf(task: string, { read, write }: Pick<Build, "read" | "wri
   const words = task.split(" ");
   const writes = words.some((word) => word.startsWith("--allow-write="));
   const writable = writes ? [...kept, ...write] : [];
-  return { read: [...configured, ...writable, ...writes ? [] : write, ...read], write: writable };
+  const readsBodies = words.some((word) => word.startsWith("--allow-read=") && word.includes("/messages"));
+  const readable = writes ? writable : readsBodies ? [bodies, ...write] : write;
+  return { read: [...configured, ...readable, ...read], write: writable };
 }
 
 /** The name of a program's task in deno.json. */

@@ -49,4 +49,11 @@ Deno.test("pathsOf() promises the paths asked for, to be written only by program
   const reading = pathsOf("deno run --allow-read=/etc services/seed/main.ts", own);
   assert.deepEqual(reading.write, []);
   assert.ok(reading.read.includes("/srv/tls") && reading.read.includes("/srv/mail"));
+  assert.ok(!reading.read.includes("/var/lib/smtp-proxy"));
+});
+
+Deno.test("pathsOf() promises the folder of bodies to a program that only reads them", () => {
+  const { read, write } = pathsOf("deno run --allow-read=/etc,/data/messages services/spool/main.ts", nothing);
+  assert.ok(read.includes("/var/lib/smtp-proxy"));
+  assert.deepEqual(write, []);
 });

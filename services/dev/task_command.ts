@@ -9,7 +9,8 @@ export type TaskName =
   | "seed"
   | "admin"
   | "seal"
-  | "apply";
+  | "apply"
+  | "spool";
 
 /** The project's folder, in which tasks run. */
 export const projectFolder = new URL("../../", import.meta.url).pathname;

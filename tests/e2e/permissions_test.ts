@@ -19,6 +19,7 @@ const tasks = [
   "admin",
   "seal",
   "apply",
+  "spool",
   "client",
 ] as const;
 

@@ -7,14 +7,18 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
-/** Runs a program of the project to its end, with the permissions of its task and no other environment than given. */
+/**
+ * Runs a program of the project to its end, with the permissions of its task and no other environment than given; the
+ * folder stands where the task says `.data`.
+ */
 export async function runProgram(
   name: TaskName,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  folder = ".data",
 ): Promise<ProgramResult> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [...taskArguments(name, ".data"), ...args],
+    args: [...taskArguments(name, folder), ...args],
     env: { ...basicVariables(), ...env },
     clearEnv: true,
     stdin: "null",
