@@ -53,7 +53,10 @@ Deno.test("pathsOf() promises the paths asked for, to be written only by program
 });
 
 Deno.test("pathsOf() promises the folder of bodies to a program that only reads them", () => {
-  const { read, write } = pathsOf("deno run --allow-read=/etc,/data/messages services/spool/main.ts", nothing);
+  const { read, write } = pathsOf(
+    "deno run --allow-read=/etc,/data/messages services/spool/main.ts",
+    nothing,
+  );
   assert.ok(read.includes("/var/lib/smtp-proxy"));
   assert.deepEqual(write, []);
 });
