@@ -3,9 +3,8 @@ import { replyClass, replyText } from "../smtp/reply.ts";
 import type { Reply } from "../smtp/reply.ts";
 import type { TransactionResult } from "../smtp/transaction.ts";
 import type { EspAnswer, Fault, RecipientOutcome } from "./outcome.ts";
+import { type Stage, waitCauseOf } from "./smtp_causes.ts";
 import { storable } from "../storable.ts";
-
-type Stage = "auth" | "mail" | "rcpt" | "data" | "answer";
 
 /** How a transaction ended for each recipient, in the order of its RCPT commands. */
 export function outcomesOf(result: TransactionResult): readonly RecipientOutcome[] {
@@ -84,6 +83,8 @@ export function outcomeOfReply(reply: Reply, stage: Stage): RecipientOutcome {
 function notNow(reply: Reply, stage: Stage): RecipientOutcome {
   const afterMs = namedWait(reply);
   const wait = afterMs === undefined ? {} : { afterMs };
+  const cause = waitCauseOf(reply, stage);
+  if (cause !== undefined) return { kind: "wait", cause, fault: replyFault("provider", reply), ...wait };
   if (isThrottling(reply)) {
     return { kind: "wait", cause: "throttled", fault: replyFault("provider", reply), ...wait };
   }
@@ -92,29 +93,11 @@ function notNow(reply: Reply, stage: Stage): RecipientOutcome {
 }
 
 function never(reply: Reply, stage: Stage): RecipientOutcome {
-  if (isMissingCredentials(reply)) {
-    return { kind: "wait", cause: "credentials", fault: replyFault("provider", reply) };
-  }
-  if (isSenderFault(reply, stage)) {
-    return { kind: "wait", cause: "sender", fault: replyFault("provider", reply) };
-  }
+  const cause = waitCauseOf(reply, stage);
+  if (cause !== undefined) return { kind: "wait", cause, fault: replyFault("provider", reply) };
   // A full mailbox is emptied some day, whatever class the server chose.
   if (reply.enhanced === "5.2.2") return { kind: "retry", fault: replyFault("message", reply) };
   return { kind: "refused", fault: replyFault("message", reply) };
-}
-
-function isMissingCredentials(reply: Reply): boolean {
-  return [530, 534, 535, 538].includes(reply.code) || reply.enhanced === "5.7.8";
-}
-
-/** The server turns the message's sender away, not the message: with leave to send it is taken. */
-function isSenderFault(reply: Reply, stage: Stage): boolean {
-  const { enhanced = "" } = reply;
-  const text = reply.lines.join(" ");
-  if (enhanced === "5.1.8" || enhanced === "5.7.60") return true;
-  // At RCPT the answer is about one recipient: "relaying denied" is said of a single domain too.
-  return stage !== "rcpt" &&
-    /(address|domain|identity|sender)\b.{0,40} (is )?not (been )?verified/i.test(text);
 }
 
 /** Too much at a time: the mail is fine, later is fine (esp.md, TH). */
@@ -128,8 +111,11 @@ function isThrottling(reply: Reply): boolean {
 
 /** Whether a recipient is only one too many for this transaction (RFC 5321 section 4.5.3.1.10). */
 export function isTooManyRecipients(reply: Reply): boolean {
+  const text = reply.lines.join(" ");
+  // So many in an hour are too many for the account, however few one transaction has.
+  if (/\b(hour|day|daily|minute)\b/i.test(text)) return false;
   return reply.enhanced === "4.5.3" ||
-    (reply.code === 452 && /too many recipients|recipients? limit/i.test(reply.lines.join(" ")));
+    (reply.code === 452 && /too many recipients|recipients? limit/i.test(text));
 }
 
 /** How long the server asks to wait, where its text says so; a day at most. */
