@@ -7,9 +7,10 @@ import { openQueue } from "../../lib/queue/open_queue.ts";
 import type { Doorbell, Queue } from "../../lib/queue/queue.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { Body } from "../../lib/store/body.ts";
-import type { MessageStore } from "../../lib/store/message_store.ts";
+import type { RoomyStore } from "../../lib/store/local_store.ts";
 import { openStore } from "../../lib/store/open_store.ts";
 import { s3OptionsOf } from "../../lib/store/s3_settings.ts";
+import { isAbsence } from "../../lib/store/segment_reader.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 
 /** What the API does with mail outside the database. */
@@ -21,6 +22,11 @@ export interface MailParts extends AsyncDisposable {
    * does not answer: what did not ring is found by the sweeper.
    */
   ring(bells: readonly Doorbell[]): Promise<void>;
+  /**
+   * Which of `queue` and `storage` do not answer within two seconds. A folder that this process has never seen counts
+   * as there: nobody has stored anything yet.
+   */
+  whatIsDown(): Promise<readonly string[]>;
 }
 
 /** The settings that say where bodies and doorbells are. */
@@ -51,18 +57,19 @@ export function mailParts(config: MailConfig, { database, log }: MailSurrounding
 
 /** How a store and a queue are opened. */
 export interface MailOpeners {
-  readonly store: () => Promise<Pick<MessageStore, "get"> & AsyncDisposable>;
+  readonly store: () => Promise<Pick<RoomyStore, "get" | "checkThere"> & AsyncDisposable>;
   readonly queue: () => Promise<Queue>;
   /** Told when doorbells did not ring. */
   readonly onFault: (error: unknown) => void;
-  /** Longest wait for a queue that does not answer; 2,000 ms when not given. */
-  readonly ringMs?: number;
+  /** Longest wait for a queue or a store that does not answer; 2,000 ms when not given. */
+  readonly waitMs?: number;
 }
 
 /** The parts of a store and a queue. */
-export function mailPartsOf({ store, queue, onFault, ringMs = 2000 }: MailOpeners): MailParts {
+export function mailPartsOf({ store, queue, onFault, waitMs = 2000 }: MailOpeners): MailParts {
   const opened = new AsyncDisposableStack();
   const running = new Set<Promise<void>>();
+  let wasThere = false;
   const openedStore = once(async () => opened.use(await store()));
   const openedQueue = once(async () => opened.use(await queue()));
   return {
@@ -77,7 +84,12 @@ export function mailPartsOf({ store, queue, onFault, ringMs = 2000 }: MailOpener
       if (bells.length === 0) return;
       const ringing = push(bells).finally(() => void running.delete(ringing));
       running.add(ringing);
-      await atMost(ringing, ringMs);
+      await atMost(ringing, waitMs);
+    },
+    async whatIsDown() {
+      const asked = [ask(async () => await (await openedQueue()).ping()), ask(checkStore)];
+      const isThere = await Promise.all(asked.map((asking) => isDoneIn(asking, waitMs)));
+      return ["queue", "storage"].filter((_, index) => isThere[index] !== true);
     },
     async [Symbol.asyncDispose]() {
       // A queue ends what waits for it when it is closed.
@@ -85,6 +97,23 @@ export function mailPartsOf({ store, queue, onFault, ringMs = 2000 }: MailOpener
       await Promise.all(running);
     },
   };
+
+  /** A question that its asker may give up, and that nobody closes the parts over. */
+  function ask(question: () => Promise<void>): Promise<void> {
+    const asking = question().finally(() => void running.delete(told));
+    const told = asking.catch(() => undefined);
+    running.add(told);
+    return asking;
+  }
+
+  async function checkStore(): Promise<void> {
+    try {
+      await (await openedStore()).checkThere();
+      wasThere = true;
+    } catch (error) {
+      if (wasThere || !isAbsence(error)) throw error;
+    }
+  }
 
   async function push(bells: readonly Doorbell[]): Promise<void> {
     try {
@@ -102,6 +131,15 @@ async function atMost(work: Promise<void>, ms: number): Promise<void> {
   const timer = setTimeout(late.resolve, ms);
   await Promise.race([work, late.promise]);
   clearTimeout(timer);
+}
+
+/** Whether work ends well, and in time. */
+async function isDoneIn(work: Promise<void>, ms: number): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), ms);
+  const isDone = await Promise.race([work.then(() => true, () => false), late.promise]);
+  clearTimeout(timer);
+  return isDone;
 }
 
 /** One opening serves all who ask, unless it failed: then the next one asks anew. */

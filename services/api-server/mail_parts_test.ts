@@ -50,7 +50,7 @@ Deno.test("ring() does not wait for ever for a queue that does not answer", asyn
     store: noStore,
     queue: () => Promise.resolve(queueOf(() => answer.promise)),
     onFault: () => {},
-    ringMs: 1,
+    waitMs: 1,
   });
   await mail.ring([bell]);
   answer.resolve([{ ok: true }]);
@@ -62,6 +62,7 @@ Deno.test("readBody() refuses while the store is down, and answers when it is ba
   const mail = mailPartsOf({
     store: () =>
       isDown ? noStore() : Promise.resolve({
+        checkThere: () => Promise.resolve(),
         get: (ref) => Promise.resolve(ref === "local:a" ? memoryBody(new Uint8Array(3)) : undefined),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       }),
@@ -75,5 +76,32 @@ Deno.test("readBody() refuses while the store is down, and answers when it is ba
   isDown = false;
   assert.equal((await mail.readBody("local:a"))?.size, 3);
   assert.equal(await mail.readBody("local:b"), undefined);
+  await mail[Symbol.asyncDispose]();
+});
+
+Deno.test("whatIsDown() names what fails or does not answer, and no folder that was never there", async () => {
+  let store = () => Promise.reject<void>(Object.assign(new Error("none"), { code: "ENOENT" }));
+  let queue = () => Promise.resolve();
+  const mail = mailPartsOf({
+    store: () =>
+      Promise.resolve({
+        get: () => Promise.resolve(undefined),
+        checkThere: () => store(),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      }),
+    queue: () => Promise.resolve({ ...queueOf(() => Promise.resolve([])), ping: () => queue() }),
+    onFault: () => {},
+    waitMs: 1,
+  });
+  assert.deepEqual(await mail.whatIsDown(), [], "nobody has stored anything yet");
+  const absent = store;
+  store = () => Promise.resolve();
+  assert.deepEqual(await mail.whatIsDown(), []);
+  store = absent;
+  assert.deepEqual(await mail.whatIsDown(), ["storage"], "it is away");
+  const answer = Promise.withResolvers<void>();
+  queue = () => answer.promise;
+  assert.deepEqual(await mail.whatIsDown(), ["queue", "storage"]);
+  answer.resolve();
   await mail[Symbol.asyncDispose]();
 });

@@ -92,11 +92,17 @@ await sleepFor(api.shutdownDelay);
 
 async function ready(): Promise<Readiness> {
   if (!prepared || stopping.signal.aborted) return { ready: false, down: ["service"] };
+  const [database, others] = await Promise.all([isDatabaseThere(), mail.whatIsDown()]);
+  const down = [...database ? [] : ["database"], ...others];
+  return down.length === 0 ? { ready: true } : { ready: false, down };
+}
+
+async function isDatabaseThere(): Promise<boolean> {
   try {
     await administrators.system`select 1`;
-    return { ready: true };
+    return true;
   } catch {
-    return { ready: false, down: ["database"] }; // told to whoever asks; the log has it from the pool
+    return false; // told to whoever asks; the log has it from the pool
   }
 }
 

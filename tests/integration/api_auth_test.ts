@@ -185,6 +185,11 @@ Deno.test("switch-group opens a session in another of one's groups, and in no ot
   assert.equal(switched.status, 200);
   const who = await api.ask("GET", me, { token: switched.body.access_token });
   assert.deepEqual([who.body.group_id, who.body.role], [second, "member"]);
+  const told = await sql(
+    api,
+    "select group_id, changes ? 'target_group_id' as names from activity_logs where action = 'auth.switch_group' order by id",
+  );
+  assert.deepEqual(told, [{ "group_id": first, names: true }, { "group_id": second, names: false }]);
   for (const group of [other, crypto.randomUUID()]) {
     const refused = await api.ask("POST", path, { token, body: { "group_id": group } });
     assert.deepEqual([refused.status, refused.body.code], [403, "not_a_member"]);
@@ -208,6 +213,28 @@ Deno.test("one's own password is changed by knowing it, and ends one's other ses
   assert.equal((await api.ask("GET", me, { token: here })).status, 200);
   assert.equal((await api.ask("GET", me, { token: there })).status, 401);
   await assert.rejects(api.login("ann@acme.example"));
+});
+
+Deno.test("whoever has a token guesses its owner's password no more often than at login, and each guess is told", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "acme");
+  const user = await addPerson(api, "ann@acme.example", [[group, "member"]]);
+  const token = await api.login("ann@acme.example");
+  const change = (current: string, address = "203.0.113.5") =>
+    api.ask("PUT", "/api/v1/auth/password", {
+      token,
+      address,
+      body: { "current_password": current, "new_password": "battery staple" },
+    });
+  const guesses = await Promise.all(Array.from({ length: 8 }, () => change("guess")));
+  assert.deepEqual(guesses.map(({ status }) => status).sort(), [400, 400, 400, 400, 400, 429, 429, 429]);
+  assert.equal((await change(testPassword)).status, 429, "also with the right one");
+  const told = await sql(
+    api,
+    "select group_id, actor_id from activity_logs where action = 'auth.password_refused'",
+  );
+  assert.deepEqual(told, Array.from({ length: 5 }, () => ({ "group_id": group, "actor_id": user })));
+  assert.equal((await change(testPassword, "192.0.2.10")).status, 204, "a known client comes through");
 });
 
 Deno.test("sessions that have ended go as others begin, and a user keeps twenty at most", async () => {

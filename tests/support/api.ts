@@ -95,6 +95,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       const { store } = options;
       return Promise.resolve({
         get: (ref) => store.get(ref),
+        checkThere: () => Promise.resolve(),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       });
     },

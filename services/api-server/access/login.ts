@@ -19,6 +19,7 @@ import {
 } from "../../../lib/users/logins_table.ts";
 import { hashPassword, verifyPassword } from "../../../lib/users/password.ts";
 import type { Call } from "../call.ts";
+import type { Principal } from "./principal.ts";
 import type { TokenClaims, Tokens, TokenSubject } from "./tokens.ts";
 import { KeyedTurns, Turns } from "./turns.ts";
 
@@ -59,17 +60,11 @@ export class LoginDesk {
    * has no account learns it neither from the words nor from the time.
    */
   async login(email: string, password: string, group: GroupId | undefined, call: Call): Promise<TokenPair> {
-    const { database, attempts: most, lockoutMs } = this.#parts;
-    const account = `api:${email.toLowerCase()}`.slice(0, 255);
-    const address = `api:${addressKey(call.address)}`;
+    const { database } = this.#parts;
+    const { account, address } = trierOf(email, call);
     // One after another from one address: a try counts until it has succeeded, and must not lock out its neighbours.
     using _turn = await this.#addresses.take(address);
-    const wait = await beginLogin(database.system, account, address, { most, lockoutMs });
-    if (wait > 0) {
-      throw new Refusal("credentials_throttled", "too many login attempts, try again later", {
-        retryAfter: wait,
-      });
-    }
+    await this.#begin(account, address);
     const login = await findLogin(database.system, email);
     const isRight = await this.#verify(password, login?.passwordHash ?? noHash);
     const home = await findMembership(database.system, login?.id ?? newId<UserId>(), group);
@@ -118,10 +113,32 @@ export class LoginDesk {
     });
   }
 
-  /** Whether it is the user's password, for changes that ask for it again. */
-  async confirm(user: UserId, password: string): Promise<boolean> {
-    const hash = await findOwnPassword(this.#parts.database.system, user);
-    return await this.#verify(password, hash ?? noHash);
+  /**
+   * Whether it is the user's password, for changes that ask for it again. Whoever has got hold of a token guesses no
+   * more often than somebody who logs in: throws Refusal("credentials_throttled"), and each failure is told.
+   */
+  async confirm(
+    { user, email, home }: Pick<Principal, "user" | "email" | "home">,
+    password: string,
+    call: Call,
+  ): Promise<boolean> {
+    const { system } = this.#parts.database;
+    const { account, address } = trierOf(email, call);
+    using _turn = await this.#addresses.take(address);
+    await this.#begin(account, address);
+    const isRight = await this.#verify(password, await findOwnPassword(system, user) ?? noHash);
+    if (isRight) await forgiveLogin(system, account, address);
+    else await this.#tell(system, home, user, "auth.password_refused", {}, call);
+    return isRight;
+  }
+
+  async #begin(account: string, address: string): Promise<void> {
+    const { database, attempts: most, lockoutMs } = this.#parts;
+    const wait = await beginLogin(database.system, account, address, { most, lockoutMs });
+    if (wait === 0) return;
+    throw new Refusal("credentials_throttled", "too many login attempts, try again later", {
+      retryAfter: wait,
+    });
   }
 
   async #rotate(
@@ -178,8 +195,10 @@ export class LoginDesk {
       address: call.address,
       userAgent: call.userAgent,
     });
-    const changes = from === undefined ? { session } : { session, "target_group_id": group };
-    await this.#tell(sql, from ?? group, user, action, changes, call);
+    if (from !== undefined && from !== group) {
+      await this.#tell(sql, from, user, action, { session, "target_group_id": group }, call);
+    }
+    await this.#tell(sql, group, user, action, { session }, call);
     return pair;
   }
 
@@ -218,6 +237,14 @@ export class LoginDesk {
   ): Promise<void> {
     await recordLogin(sql, { group, actor, action, changes, address, correlationId });
   }
+}
+
+/** Under which names tries are counted. */
+function trierOf(email: string, call: Call): { readonly account: string; readonly address: string } {
+  return {
+    account: `api:${email.toLowerCase()}`.slice(0, 255),
+    address: `api:${addressKey(call.address)}`,
+  };
 }
 
 function checkMembership(

@@ -122,14 +122,14 @@ function changePassword(parts: Parts): Operation {
     path: "/api/v1/auth/password",
     tag: "auth",
     summary: "Change your own password",
-    description: "Ends all your other sessions.",
+    description: "Ends all your other sessions. A wrong password counts as a failed login (429).",
     body: z.strictObject({
       "current_password": given("current_password is required", 1024),
       "new_password": newPassword,
     }),
     handle: async ({ body, principal, call }) => {
       const { session } = principal as Person;
-      if (!(await parts.desk.confirm(principal.user, body.current_password))) {
+      if (!(await parts.desk.confirm(principal, body.current_password, call))) {
         throw new Refusal("request_invalid", "current_password is wrong", { field: "current_password" });
       }
       const next = await hashPassword(body.new_password);
