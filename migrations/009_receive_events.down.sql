@@ -1,3 +1,4 @@
+drop function find_reported_calls(uuid, uuid[], uuid[], text[]);
 drop function store_events(uuid, jsonb);
 drop function take_webhook_receipt(uuid, text, bytea);
 drop function find_webhook_providers(text, uuid[], uuid[], text[], text);

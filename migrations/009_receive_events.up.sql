@@ -59,7 +59,8 @@ create policy events_tells on delivery_events for insert to smtp_proxy_events wi
 grant select, insert, delete on webhook_receipts to smtp_proxy_events;
 grant select (id, group_id, provider_type, settings, secrets, key_id, enabled, webhook_token) on esp_providers
   to smtp_proxy_events;
-grant select (id, group_id, status, failure_code), update (status, failure_code) on messages to smtp_proxy_events;
+grant select (id, group_id, status, failure_code, correlation_id, traceparent), update (status, failure_code) on messages
+  to smtp_proxy_events;
 grant select (message_id, position, group_id, address, address_lower, status, failure_code),
   update (status, failure_code, updated_at) on recipients to smtp_proxy_events;
 grant select (id, message_id, group_id, provider_id, provider_message_id, recipients) on delivery_logs
@@ -177,12 +178,32 @@ begin
 end
 $$;
 
+-- The calls of this provider that were reported of, a thousand at most, with what joins them to the sessions that
+-- brought their messages. Calls are named as in find_webhook_providers.
+create function find_reported_calls(given_provider uuid, messages uuid[], calls uuid[], theirs text[])
+  returns table (id uuid, message_id uuid, provider_message_id text, correlation_id text, traceparent text)
+  language sql stable security definer set search_path = pg_catalog, public, pg_temp
+  begin atomic
+    select l.id, l.message_id, l.provider_message_id, m.correlation_id, m.traceparent
+    from (
+      select l.id, l.message_id, l.provider_message_id from unnest(messages, calls) as asked (message_id, call_id)
+        join delivery_logs l on l.message_id = asked.message_id and l.id = asked.call_id
+        where l.provider_id = given_provider
+      union
+      select l.id, l.message_id, l.provider_message_id from delivery_logs l
+        where l.provider_message_id = any(theirs) and l.provider_id = given_provider
+      limit 1000
+    ) l
+      join messages m on m.id = l.message_id;
+  end;
+
 do $$
 declare signature text;
 begin
   foreach signature in array array[
     'find_webhook_provider(text, uuid)', 'find_webhook_providers(text, uuid[], uuid[], text[], text)',
-    'take_webhook_receipt(uuid, text, bytea)', 'store_events(uuid, jsonb)'
+    'take_webhook_receipt(uuid, text, bytea)', 'store_events(uuid, jsonb)',
+    'find_reported_calls(uuid, uuid[], uuid[], text[])'
   ] loop
     execute format('alter function %s owner to smtp_proxy_events', signature);
     execute format('revoke execute on function %s from public', signature);

@@ -1,5 +1,5 @@
 import type { EspEvent } from "../esp/event.ts";
-import { type GroupId, newId, type ProviderId } from "../ids.ts";
+import { type CallId, type GroupId, type MessageId, newId, type ProviderId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
 import { effectOf } from "./derived_status.ts";
 
@@ -29,6 +29,35 @@ export async function findWebhookProviders(
   events: readonly EspEvent[],
   topic: string | undefined,
 ): Promise<readonly WebhookProvider[]> {
+  const { messages, calls, theirs } = namesOf(events);
+  return await sql<WebhookProvider>`
+    select * from find_webhook_providers(${kind}, ${messages}::uuid[], ${calls}::uuid[], ${theirs}::text[],
+      ${topic ?? null}::text)`;
+}
+
+/** A call that was reported of, with what joins it to the session that brought its message. */
+export interface ReportedCall {
+  readonly id: CallId;
+  readonly messageId: MessageId;
+  readonly providerMessageId: string | null;
+  readonly correlationId: string;
+  readonly traceparent: string | null;
+}
+
+/** The calls of this provider, a thousand at most, that the events are of. */
+export async function findReportedCalls(
+  sql: SystemSql,
+  provider: ProviderId,
+  events: readonly EspEvent[],
+): Promise<readonly ReportedCall[]> {
+  if (events.length === 0) return [];
+  const { messages, calls, theirs } = namesOf(events);
+  return await sql<ReportedCall>`
+    select * from find_reported_calls(${provider}, ${messages}::uuid[], ${calls}::uuid[], ${theirs}::text[])`;
+}
+
+/** By which names the events call their calls: our own ids in pairs, and those of the service. */
+function namesOf(events: readonly EspEvent[]) {
   const named = new Map(
     events.flatMap(({ messageId, callId }) =>
       messageId === undefined || callId === undefined
@@ -36,11 +65,12 @@ export async function findWebhookProviders(
         : [[`${messageId} ${callId}`, { messageId, callId }] as const]
     ),
   );
-  const theirs = new Set(events.flatMap(({ providerMessageId }) => providerMessageId ?? []));
   const ids = [...named.values()];
-  return await sql<WebhookProvider>`
-    select * from find_webhook_providers(${kind}, ${ids.map((one) => one.messageId)}::uuid[],
-      ${ids.map((one) => one.callId)}::uuid[], ${[...theirs]}::text[], ${topic ?? null}::text)`;
+  return {
+    messages: ids.map(({ messageId }) => messageId),
+    calls: ids.map(({ callId }) => callId),
+    theirs: [...new Set(events.flatMap(({ providerMessageId }) => providerMessageId ?? []))],
+  };
 }
 
 /**

@@ -64,6 +64,7 @@ const { authenticate, parts } = openParts(config, {
   databases,
   bcrypt,
   mail,
+  log,
   onFault,
   onReport: reportWatcher(metrics),
 });

@@ -1,6 +1,7 @@
 import type { Config } from "../../lib/config/settings.ts";
 import { longestTerms } from "../../lib/messages/body_terms.ts";
 import type { EspIo } from "../../lib/esp/esp.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
@@ -20,6 +21,7 @@ export interface OpenedParts {
   readonly databases: Databases;
   readonly bcrypt: BcryptVerifier;
   readonly mail: MailParts;
+  readonly log: Log;
   /** The world as ESPs see it, where it is not the one that the settings say. */
   readonly io?: EspIo | undefined;
   /** Told of what went wrong beside a request that went on. */
@@ -30,7 +32,7 @@ export interface OpenedParts {
 /** Puts the handlers' parts together. */
 export function openParts(
   config: PartsConfig,
-  { databases, bcrypt, mail, io, onFault, onReport = () => {} }: OpenedParts,
+  { databases, bcrypt, mail, log, io, onFault, onReport = () => {} }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
@@ -57,6 +59,7 @@ export function openParts(
       longestTerms: longestTerms(config.retention),
       providers: providerParts(config, io),
       onReport,
+      log,
     },
   };
 }

@@ -8,6 +8,7 @@ import type { ConflictThrottle } from "./access/conflict_throttle.ts";
 import type { LoginDesk } from "./access/login.ts";
 import { isOperator, type Principal } from "./access/principal.ts";
 import type { ProviderParts } from "./provider_parts.ts";
+import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Call } from "./call.ts";
 import type { MailParts } from "./mail_parts.ts";
 
@@ -35,6 +36,8 @@ export interface Parts {
   readonly providers: ProviderParts;
   /** Told of each report of an email service: what became of it, and how many events were new. */
   readonly onReport: OnReport;
+  /** For what is no answer to anybody. */
+  readonly log: Log;
 }
 
 /** Told of a report of a kind of email service. */

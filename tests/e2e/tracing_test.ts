@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { until } from "../../services/dev/processes.ts";
 import { projectFolder } from "../../services/dev/task_command.ts";
+import { FakeMailgun } from "../support/fake_mailgun.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
 interface SeenSpan {
@@ -96,5 +98,92 @@ Deno.test("one trace goes from the SMTP session to the call of a provider, acros
     assert.ok(collector.texts.join().includes(String(row["correlation_id"])));
     assert.doesNotMatch(collector.texts.join(), /example\.(com|net)/);
     assert.match(await system.queueWorker.log(), new RegExp(`"correlationId":"${row["correlation_id"]}"`));
+  });
+});
+
+const signingKey = crypto.getRandomValues(new Uint8Array(16)).toHex();
+
+/** What Mailgun says of a message that it has delivered, signed as it signs. */
+function mailgunReport(message: string, call: string): string {
+  const timestamp = String(Math.floor(Date.now() / 1000));
+  const token = crypto.getRandomValues(new Uint8Array(25)).toHex();
+  const signature = createHmac("sha256", signingKey).update(timestamp + token).digest("hex");
+  return JSON.stringify({
+    signature: { timestamp, token, signature },
+    "event-data": {
+      id: crypto.randomUUID(),
+      timestamp: Number(timestamp),
+      event: "delivered",
+      recipient: "you@example.net",
+      "user-variables": { "message-id": message, "call-id": call },
+    },
+  });
+}
+
+Deno.test("a service's report joins the trace and the correlation id of the session that brought the message", async () => {
+  await using collector = new Collector();
+  await using mailgun = await FakeMailgun.open();
+  const provider = {
+    name: "main",
+    "provider_type": "mailgun",
+    "api_key": mailgun.key,
+    "smtp_config": {
+      endpoint: mailgun.http.origin,
+      domain: mailgun.domain,
+      webhook: { "signing_key": signingKey },
+    },
+  };
+  await withServices({ provider, start: [] }, async (system) => {
+    const { smtpServer, queueWorker, apiServer } = system;
+    const services = [smtpServer, queueWorker, apiServer];
+    for (const service of services) {
+      await service.start({
+        ...collector.settings,
+        OTEL_SERVICE_NAME: service.name,
+        SMTP_PROXY_LOGGING_LEVEL: "debug",
+      });
+    }
+    await send(system);
+    const calls = () =>
+      rowsOf(
+        system,
+        `select m.id, m.correlation_id, l.id as call from messages m join delivery_logs l on l.message_id = m.id
+         where m.status = 'delivered'`,
+      );
+    assert.ok(await until(async () => (await calls()).length === 1, 30_000), await queueWorker.log());
+    const [row] = await calls();
+    const report = await fetch(`http://127.0.0.1:${system.apiPort}/api/v1/webhooks/mailgun`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: mailgunReport(String(row?.["id"]), String(row?.["call"])),
+    });
+    assert.equal(report.status, 200, await report.text());
+
+    const names = [
+      "smtp session",
+      "smtp accept",
+      "queue wait",
+      "delivery",
+      "call mailgun",
+      "webhook mailgun",
+    ];
+    const [accept] = collector.named("smtp accept");
+    const joined = () => collector.spans.filter(({ traceId }) => traceId === accept?.traceId);
+    const isTold = () => names.every((name) => joined().some((span) => span.name === name));
+    assert.ok(await until(isTold, 30_000), JSON.stringify(collector.spans.map(({ name }) => name)));
+    assert.equal(collector.named("webhook mailgun")[0]?.parentSpanId, accept?.spanId);
+    assert.doesNotMatch(collector.texts.join(), /(me|you)(@|%40)example/);
+
+    const correlationId = String(row?.["correlation_id"]);
+    const asked = mailgun.http.requests.find(({ target }) => target.endsWith("/messages.mime"));
+    assert.equal(asked?.headers.get("x-correlation-id"), correlationId);
+    const lines = await Promise.all(services.map(async (service) => {
+      const told = (await service.log()).split("\n").filter((line) => line.includes(correlationId));
+      return told.map((line) => (JSON.parse(line) as { readonly message: string }).message);
+    }));
+    const [taken = [], delivered = [], reported = []] = lines;
+    assert.ok(taken.includes("message accepted"), String(taken));
+    assert.ok(delivered.length > 0);
+    assert.deepEqual(reported, ["report received"]);
   });
 });

@@ -53,6 +53,16 @@ Deno.test("a signed report of SendGrid is stored once and moves its recipient, b
     assert.deepEqual(state.recipients, ["delivered"]);
     assert.deepEqual(state.events.toSorted(), ["delivered", "opened"]);
   }
+  const [line] = api.log.lines.filter(({ sentence }) => sentence === "report received");
+  assert.deepEqual(line?.fields, {
+    correlationId: "c",
+    messageId: sent.message,
+    call: sent.call,
+    provider: alpha.provider,
+    providerType: "sendgrid",
+    outcome: "delivered, opened",
+    count: 2,
+  });
   const late = JSON.stringify([
     sendgridEvent("deferred", sent),
     sendgridEvent("bounce", sent, { type: "bounce" }),

@@ -20,6 +20,7 @@ Deno.test("reports are stored by functions of the login role alone, which see no
         and has_function_privilege(r.oid, p.oid, 'execute') order by 1)::text[] as callers
     from pg_proc p where p.proowner = 'smtp_proxy_events'::regrole order by 1`);
   assert.deepEqual(functions.map(({ name }) => name), [
+    "find_reported_calls",
     "find_webhook_provider",
     "find_webhook_providers",
     "store_events",

@@ -16,6 +16,7 @@ import { openParts } from "../../services/api-server/open_parts.ts";
 import type { Databases, OnReport } from "../../services/api-server/parts.ts";
 import type { ProviderConfig } from "../../services/api-server/provider_parts.ts";
 import { apiOperations } from "../../services/api-server/resources/catalog.ts";
+import { type MemoryLog, memoryLog } from "./memory_log.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 
 /** What a test may set otherwise. */
@@ -62,6 +63,7 @@ export interface TestApi extends AsyncDisposable {
   readonly faults: readonly unknown[];
   /** What was told of reports: the kind, what became of it, how many events were new. */
   readonly reports: readonly Parameters<OnReport>[];
+  readonly log: MemoryLog;
   ask(method: string, path: string, question?: Question): Promise<Answer>;
   /** Logs in; throws unless it succeeds. */
   login(email: string, group?: string): Promise<string>;
@@ -87,6 +89,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   };
   const faults: unknown[] = [];
   const reports: Parameters<OnReport>[] = [];
+  const log = memoryLog();
   const providers = providerConfig(options);
   const bcrypt = new BcryptVerifier();
   const mail = mailPartsOf({
@@ -123,6 +126,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     databases,
     bcrypt,
     mail,
+    log,
     io: { ...testIo(options), ...options.io },
     onFault: (error) => faults.push(error),
     onReport: (...report) => reports.push(report),
@@ -150,6 +154,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     database,
     faults,
     reports,
+    log,
     ask,
     async login(email, group) {
       const body = { email, password: testPassword, ...(group === undefined ? {} : { "group_id": group }) };

@@ -3,6 +3,7 @@ import { espKinds } from "../../../lib/esp/catalog.ts";
 import type { EspKind } from "../../../lib/esp/esp.ts";
 import type { EspWebhook, WebhookReport, WebhookRequest } from "../../../lib/esp/webhook.ts";
 import {
+  findReportedCalls,
   findWebhookProvider,
   findWebhookProviders,
   storeEvents,
@@ -14,6 +15,7 @@ import { Refusal, type RefusalCode } from "../../../lib/refusal.ts";
 import { type Operation, publicOperation } from "../operation.ts";
 import type { OnReport, Parts } from "../parts.ts";
 import { idOf } from "../schemas.ts";
+import { tellReported, type Told } from "../tell_reported.ts";
 
 const answer = { status: 200, schema: z.object({ status: z.literal("ok") }) } as const;
 const confirmTimeoutMs = 5000;
@@ -99,30 +101,37 @@ interface Received {
   readonly providers: readonly WebhookProvider[];
 }
 
-/** Stores the events for each provider whose key proves them, and answers how many are new; refuses what no key proves. */
+/**
+ * Stores the events for each provider whose key proves them, tells of them, and answers how many are new; refuses what no
+ * key proves.
+ */
 async function receive(
   parts: Parts,
   kind: ReportingKind,
   { request, report, providers }: Received,
 ): Promise<number> {
+  const receivedAtMs = Date.now();
   const proven: WebhookProvider[] = [];
   for (const provider of providers) {
     if (await isProven(parts, kind, provider, request)) proven.push(provider);
   }
   const contentHash = new Uint8Array(await crypto.subtle.digest("SHA-256", request.bytes));
   const { believed, stored } = await parts.databases.login.transaction(async (sql) => {
-    let [believed, stored] = [0, 0];
+    const believed: Told[] = [];
+    let stored = 0;
     for (const provider of proven) {
-      const { onceToken } = report;
+      const { onceToken, events } = report;
       const isFresh = onceToken === undefined ||
         await takeWebhookReceipt(sql, provider.id, onceToken, contentHash);
       if (!isFresh) continue;
-      stored += await storeEvents(sql, provider.id, report.events);
-      believed++;
+      stored += await storeEvents(sql, provider.id, events);
+      const calls = await findReportedCalls(sql, provider.id, events);
+      believed.push({ kind: kind.name, provider: provider.id, events, calls, receivedAtMs });
     }
     return { believed, stored };
   });
-  if (believed === 0) throw new Refusal("signature_invalid", "the signature is missing or not valid");
+  if (believed.length === 0) throw new Refusal("signature_invalid", "the signature is missing or not valid");
+  for (const told of believed) tellReported(told, parts.log);
   if (report.confirmUrl !== undefined) await confirm(parts, report.confirmUrl);
   return stored;
 }
