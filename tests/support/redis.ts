@@ -1,5 +1,6 @@
 import { freePort } from "./ports.ts";
-import { ensureRedis, type RedisProgram } from "./redis_program.ts";
+import type { FoundProgram } from "./debian_program.ts";
+import { ensureRedis } from "./redis_program.ts";
 
 /** How the server is to be set up; the defaults are a plain server that keeps everything in its AOF at once. */
 export interface RedisOptions {
@@ -8,7 +9,7 @@ export interface RedisOptions {
   readonly config?: readonly string[];
   /** PEM files for a second, encrypted port. */
   readonly tls?: { readonly certificate: string; readonly key: string };
-  readonly program?: RedisProgram;
+  readonly program?: FoundProgram;
 }
 
 /** A Redis server of one test's own, on 127.0.0.1, in a folder that goes away with it. */
@@ -51,7 +52,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
 class Server implements TestRedis {
   readonly address: string;
   readonly tlsAddress: string;
-  readonly #program: RedisProgram;
+  readonly #program: FoundProgram;
   readonly #folder: string;
   readonly #options: RedisOptions;
   readonly #port = freePort();
@@ -59,7 +60,7 @@ class Server implements TestRedis {
   #child: Deno.ChildProcess | undefined;
   #output: Promise<void> = Promise.resolve();
 
-  constructor(program: RedisProgram, folder: string, options: RedisOptions) {
+  constructor(program: FoundProgram, folder: string, options: RedisOptions) {
     this.#program = program;
     this.#folder = folder;
     this.#options = options;
