@@ -130,13 +130,6 @@ export async function setMemberPassword(
   return row?.done ?? false;
 }
 
-/** The hash of the password of whoever has an address; undefined where there is none. For operators. */
-export async function findPasswordHash(sql: SystemSql, email: string): Promise<string | undefined> {
-  const [row] = await sql<{ passwordHash: string | null }>`
-    select password_hash from users where lower(email) = lower(${email})`;
-  return row?.passwordHash ?? undefined;
-}
-
 /** Sets anybody's password and ends every session of the user; for operators. */
 export async function setAnyPassword(sql: SystemSql, id: UserId, hash: string): Promise<void> {
   await sql`update users set password_hash = ${hash}, updated_at = now() where id = ${id}`;

@@ -4,11 +4,11 @@ import { newId, type UserId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { Refusal } from "../../lib/refusal.ts";
+import { findLogin } from "../../lib/users/logins_table.ts";
 import { hashPassword, verifyPassword } from "../../lib/users/password.ts";
 import { requireWithin } from "../../lib/users/sender_domains.ts";
 import {
   createUser,
-  findPasswordHash,
   findUser,
   listUsers,
   removeUser,
@@ -20,17 +20,18 @@ import { findUserByEmail } from "../../lib/users/users_table.ts";
 import type { Job } from "./job.ts";
 import type { AccountWish, GroupWish } from "./document.ts";
 
-/** For accounts that are given a password: the hash that is right already, or a new one. */
-export type AccountHashes = ReadonlyMap<string, { readonly hash: string; readonly isKept: boolean }>;
+/** New hashes by address, for accounts whose password is not yet the one that the file names. */
+export type NewHashes = ReadonlyMap<string, string>;
 
-/** Hashes what is no longer right, before the transaction, because each password takes a tenth of a second. */
-export async function hashesOf(database: Database, wishes: readonly AccountWish[]): Promise<AccountHashes> {
-  const hashes = new Map<string, { hash: string; isKept: boolean }>();
+/** Hashes what is to change, before the transaction, because each password takes a tenth of a second. */
+export async function newHashesOf(logins: Database, wishes: readonly AccountWish[]): Promise<NewHashes> {
+  const hashes = new Map<string, string>();
   for (const { email, password } of wishes) {
     if (password === undefined) continue;
-    const kept = await findPasswordHash(database.system, email);
-    const isKept = kept !== undefined && await verifyPassword(password, kept);
-    hashes.set(email, { hash: isKept ? kept : await hashPassword(password), isKept });
+    const kept = (await findLogin(logins.system, email))?.passwordHash ?? undefined;
+    if (kept === undefined || !await verifyPassword(password, kept)) {
+      hashes.set(email, await hashPassword(password));
+    }
   }
   return hashes;
 }
@@ -43,7 +44,7 @@ export async function applyAccounts(
   job: Job,
   sql: SystemSql,
   { accounts, rules }: GroupWish,
-  hashes: AccountHashes,
+  hashes: NewHashes,
 ): Promise<(emailOrId: string) => UserId | undefined> {
   const ids = new Map<string, UserId>();
   for (const wish of accounts ?? []) ids.set(wish.email.toLowerCase(), await apply(job, sql, wish, hashes));
@@ -64,7 +65,7 @@ function accountsIn({ conditions }: { readonly conditions: Readonly<Record<strin
   return (Array.isArray(given) ? given : [given]).filter((one) => typeof one === "string");
 }
 
-async function apply(job: Job, sql: SystemSql, wish: AccountWish, hashes: AccountHashes): Promise<UserId> {
+async function apply(job: Job, sql: SystemSql, wish: AccountWish, hashes: NewHashes): Promise<UserId> {
   const { world, group } = job;
   if (world.requireGroupDomains) requireWithin(wish.allowedDomains ?? [], group.allowedDomains);
   const known = await findUserByEmail(sql, wish.email);
@@ -79,23 +80,21 @@ async function apply(job: Job, sql: SystemSql, wish: AccountWish, hashes: Accoun
   if (Object.keys(changes).length > 0) {
     await updateUser(sql, undefined, known, { username, status, allowedDomains });
   }
-  const password = hashes.get(wish.email);
-  const isOther = password !== undefined &&
-    !(password.isKept && await findPasswordHash(sql, wish.email) === password.hash);
-  if (isOther) await setAnyPassword(sql, known, password.hash);
-  const all = { ...changes, ...isOther && { password: ["[masked]", "[masked]"] } };
+  const hash = hashes.get(wish.email);
+  if (hash !== undefined) await setAnyPassword(sql, known, hash);
+  const all = { ...changes, ...hash !== undefined && { password: ["[masked]", "[masked]"] } };
   if (Object.keys(all).length > 0) await tell(job, sql, "admin.update_user", known, wish.email, all);
   return known;
 }
 
-async function create(job: Job, sql: SystemSql, wish: AccountWish, hashes: AccountHashes): Promise<UserId> {
+async function create(job: Job, sql: SystemSql, wish: AccountWish, hashes: NewHashes): Promise<UserId> {
   const id = newId<UserId>();
   const { email, username = email, status = "active", allowedDomains = [] } = wish;
   const accountType = "smtp";
   await createUser(
     sql,
     { id, email, username, accountType, status, allowedDomains },
-    hashes.get(email)?.hash ?? null,
+    hashes.get(email) ?? null,
   );
   await addMember(sql, {
     id: newId<never>() as string,

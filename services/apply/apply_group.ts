@@ -11,7 +11,7 @@ import { lockGroups } from "../../lib/groups/member_entries_table.ts";
 import { type GroupId, newId } from "../../lib/ids.ts";
 import type { GroupSql, SystemSql } from "../../lib/postgres/sql.ts";
 import { Refusal } from "../../lib/refusal.ts";
-import { type AccountHashes, applyAccounts, hashesOf } from "./apply_accounts.ts";
+import { applyAccounts, type NewHashes, newHashesOf } from "./apply_accounts.ts";
 import { allowCredentials, applyProviders, pruneProviders } from "./apply_providers.ts";
 import { applyRules } from "./apply_rules.ts";
 import type { GroupWish } from "./document.ts";
@@ -24,7 +24,7 @@ import { Ledger } from "./ledger.ts";
  * when something stands against it, and then nothing is changed.
  */
 export async function applyGroup(world: ApplyWorld, wish: GroupWish): Promise<readonly string[]> {
-  const hashes = await hashesOf(world.database, wish.accounts ?? []);
+  const hashes = await newHashesOf(world.logins, wish.accounts ?? []);
   try {
     return await world.database.transaction(async (sql) => {
       const lines = await change(world, sql, wish, hashes);
@@ -48,7 +48,7 @@ async function change(
   world: ApplyWorld,
   sql: SystemSql,
   wish: GroupWish,
-  hashes: AccountHashes,
+  hashes: NewHashes,
 ): Promise<readonly string[]> {
   const id = (await findGroupByName(sql, wish.name))?.id ?? newId<GroupId>();
   const ledger = new Ledger(id, wish.name, world.run);

@@ -1,5 +1,5 @@
 import { changesBetween } from "../../lib/activity/changes.ts";
-import { newId, type UserId } from "../../lib/ids.ts";
+import { newId, type ProviderId, type UserId } from "../../lib/ids.ts";
 import type { GroupSql } from "../../lib/postgres/sql.ts";
 import { areSameSettings } from "../../lib/providers/provider_body.ts";
 import { Refusal } from "../../lib/refusal.ts";
@@ -37,7 +37,7 @@ export async function applyRules(
     const wish = wishFor(before);
     named.add(wish.id);
     if (before === undefined) await create(job, sql, wish);
-    else if (!areSame(before, wish)) await update(job, sql, before, wish);
+    else if (!areSame(before, wish)) await update(job, sql, before, wish, namesOf(providers));
   }
   if (!job.world.mayPrune) return;
   for (const entry of entries) if (!named.has(entry.id)) await remove(job, sql, entry);
@@ -82,9 +82,24 @@ async function update(
   sql: GroupSql,
   before: RuleEntry,
   wish: RuleWish,
+  nameOf: (id: ProviderId) => string,
 ): Promise<void> {
   await updateRule(sql, group.id, wish);
-  await ledger.note(sql, changeOf("update", wish, changesBetween(factsOf(before), factsOf(wish))));
+  const shownOf = (rule: RuleWish) => ({
+    ...factsOf(rule),
+    providers: rule.providers.map(({ id, weight }) =>
+      weight === null ? nameOf(id) : { name: nameOf(id), weight }
+    ),
+  });
+  await ledger.note(sql, {
+    ...changeOf("update", wish, changesBetween(factsOf(before), factsOf(wish))),
+    shown: changesBetween(shownOf(before), shownOf(wish)),
+  });
+}
+
+function namesOf(providers: ProvidersByName): (id: ProviderId) => string {
+  const names = new Map([...providers].map(([name, { id }]) => [id, name]));
+  return (id) => names.get(id) ?? id;
 }
 
 async function remove({ group, ledger }: Job, sql: GroupSql, entry: RuleEntry): Promise<void> {

@@ -7,6 +7,8 @@ import type { Ledger } from "./ledger.ts";
 export interface ApplyWorld {
   /** With the role of administrators, by a login that may also act for a group. */
   readonly database: Database;
+  /** With the role that may look passwords up. */
+  readonly logins: Database;
   /** Undefined where no key was given. */
   readonly keys: SealingKeys | undefined;
   /** An account's sender domains must lie within its group's. */

@@ -11,6 +11,8 @@ export interface Change {
   readonly name: string;
   /** Values, or before and after; without secrets. */
   readonly changes: Readonly<Record<string, unknown>>;
+  /** The same for people, where that is something else. */
+  readonly shown?: Readonly<Record<string, unknown>>;
 }
 
 const longest = 120;
@@ -34,7 +36,7 @@ export class Ledger {
   }
 
   /** Tells of one change. */
-  async note(sql: Sql, { action, resourceType, resourceId, name, changes }: Change): Promise<void> {
+  async note(sql: Sql, { action, resourceType, resourceId, name, changes, shown }: Change): Promise<void> {
     await recordActivity(sql, {
       group: this.#group,
       actor: undefined,
@@ -49,7 +51,7 @@ export class Ledger {
     });
     const what = resourceType === "group" ? "" : ` ${wordOf[resourceType]} ${name}:`;
     const verb = verbOf(action);
-    const details = verb === "changed" ? detailsOf(changes) : "";
+    const details = verb === "changed" ? detailsOf(shown ?? changes) : "";
     this.#lines.push(`group ${this.#groupName}:${what} ${verb}${details}`);
   }
 }

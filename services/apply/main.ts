@@ -46,14 +46,12 @@ async function readFile(
 }
 
 async function apply({ isDryRun, mayPrune }: ApplyCommand, groups: readonly GroupWish[]): Promise<number> {
-  await using database = openDatabase({
-    url: config.database.url.reveal(),
-    role: "smtp_proxy_admin",
-    poolMax: 1,
-    applicationName: "apply",
-  });
+  const options = { url: config.database.url.reveal(), poolMax: 1, applicationName: "apply" };
+  await using database = openDatabase({ ...options, role: "smtp_proxy_admin" });
+  await using logins = openDatabase({ ...options, role: "smtp_proxy_login" });
   const world = {
     database,
+    logins,
     keys: await parseKeys(config.secrets.keys.reveal()),
     requireGroupDomains: config.requireGroupDomains,
     defaultMonthlyLimit: config.rateLimit.defaultMonthlyLimit,
