@@ -1,6 +1,6 @@
 /** Stands between a client and a server, so that a test can break and mend the way between them. */
 export interface TcpRelay extends AsyncDisposable {
-  /** `127.0.0.1:<port>`, where clients connect. */
+  /** `127.0.0.1:<port>` or `[::1]:<port>`, where clients connect. */
   readonly address: string;
   readonly port: number;
   /** Ends every connection and refuses new ones. */
@@ -11,26 +11,27 @@ export interface TcpRelay extends AsyncDisposable {
   mend(): void;
 }
 
-/** Starts to pass connections on to a server on 127.0.0.1. */
-export function startTcpRelay(serverPort: number): TcpRelay {
-  return new Relay(serverPort);
+/** Starts to pass connections on to a server on 127.0.0.1; clients may come by another loopback address. */
+export function startTcpRelay(serverPort: number, hostname = "127.0.0.1"): TcpRelay {
+  return new Relay(serverPort, hostname);
 }
 
 class Relay implements TcpRelay {
   readonly address: string;
   readonly port: number;
   readonly #serverPort: number;
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.Listener;
   readonly #open = new Set<Deno.Conn>();
   readonly #running = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
   #isCut = false;
   #gate = Promise.withResolvers<void>();
 
-  constructor(serverPort: number) {
+  constructor(serverPort: number, hostname: string) {
     this.#serverPort = serverPort;
+    this.#listener = Deno.listen({ hostname, port: 0 });
     this.port = (this.#listener.addr as Deno.NetAddr).port;
-    this.address = `127.0.0.1:${this.port}`;
+    this.address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.port}`;
     this.#gate.resolve();
     this.#accepting = this.#accept();
   }
