@@ -73,6 +73,12 @@ export function barsOf(results: readonly Result[]): readonly Bar[] {
       seen: ratio(rate("both/system/k100"), rate(`${ours}/k100`)),
       least: 0.4,
     },
+    ...(["unknown", "account", "suspended"] as const).map((kind) => ({
+      promise: `failed login, ${kind}, of an existing user's`,
+      seen: value(`login/api-server/${kind}`, "ofExisting"),
+      least: 0.95,
+      most: 1.05,
+    })),
     { promise: "last minute, of the first", seen: value("decay/system/k100", "lastOfFirst"), least: 0.9 },
     {
       promise: "the same with a snapshot held open",

@@ -12,6 +12,7 @@ export const caseNames = [
   "flood",
   "shapes",
   "redis",
+  "login",
 ] as const;
 export type CaseName = (typeof caseNames)[number];
 

@@ -4,6 +4,7 @@ import type { BenchOptions, CaseName } from "./bench_options.ts";
 import { both, decay, drain } from "./delivery_cases.ts";
 import { esps } from "./esp_cases.ts";
 import { awkwardShapes, flood, halfLoad, memory } from "./intake_cases.ts";
+import { login } from "./login_case.ts";
 import { loads, smallLoad } from "./load_kinds.ts";
 import { openPostfix, whyNoPostfix } from "./postfix.ts";
 import { openSystem, type QueueKind } from "./product_system.ts";
@@ -23,16 +24,20 @@ export interface Bench {
   note(text: string): void;
 }
 
+/** Failed logins of each kind whose medians are compared. */
+const loginTries = 200;
+
 /** Runs one case, on a database of its own, and answers each result when it is there. */
 export async function* runCase(name: CaseName, bench: Bench): AsyncGenerator<Result> {
   if (name === "redis") return yield* withRedis(bench);
   if (name === "decay") return yield* decays(bench);
+  if (name === "login") return yield* login(loginTries);
   await using system = await open(bench);
   yield* withSystem(name, system, bench);
 }
 
 async function* withSystem(
-  name: Exclude<CaseName, "redis" | "decay">,
+  name: Exclude<CaseName, "redis" | "decay" | "login">,
   system: System,
   bench: Bench,
 ): AsyncGenerator<Result> {
