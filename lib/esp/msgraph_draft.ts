@@ -35,6 +35,7 @@ export async function sendByDraft(
   mailbox: GraphMailbox,
   message: Outgoing,
   signal: AbortSignal,
+  clock = () => performance.now(),
 ): Promise<GraphResult> {
   const { rest, parts } = await detachParts(await message.bytes(), wantedRest, mostAttachments);
   const apart = rest.length > largestRest ? await detachText(rest) : undefined;
@@ -52,7 +53,8 @@ export async function sendByDraft(
   const id = idOf(created);
   if (id === undefined) return unsent({ ...created, outcome: unnamed });
   const path = `messages/${encodeURIComponent(id)}`;
-  const failed = await complete(mailbox, path, { ...(body === undefined ? {} : { body }), parts }, signal);
+  const span = { endAt: clock() + longestMs, clock, signal };
+  const failed = await complete(mailbox, path, { ...(body === undefined ? {} : { body }), parts }, span);
   if (failed === undefined) return await sendDraft(mailbox, path, signal);
   await removeDraft(mailbox, path);
   return unsent(failed);
@@ -63,17 +65,17 @@ async function complete(
   mailbox: GraphMailbox,
   path: string,
   { body, parts }: { readonly body?: Uint8Array; readonly parts: readonly DetachedPart[] },
-  signal: AbortSignal,
+  span: Span,
 ): Promise<GraphResult | undefined> {
-  const endAt = performance.now() + longestMs;
+  const { endAt, clock, signal } = span;
   if (body !== undefined) {
     const request = { method: "PATCH", path, contentType: "application/json", body } as const;
     const updated = await mailbox.call(request, 200, signal);
     if (updated.outcome.kind !== "accepted") return updated;
   }
   for (const part of parts) {
-    if (performance.now() > endAt) return { outcome: tooSlow };
-    const attached = await attach(mailbox, path, part, { endAt, signal });
+    if (clock() > endAt) return { outcome: tooSlow };
+    const attached = await attach(mailbox, path, part, span);
     if (attached.outcome.kind !== "accepted") return attached;
   }
   return undefined;
@@ -99,9 +101,10 @@ async function sendDraft(mailbox: GraphMailbox, path: string, signal: AbortSigna
   return sent;
 }
 
-/** How long a draft may be worked on: by the clock of `performance`, and until the call is ended. */
+/** How long a draft may be worked on: by a clock in milliseconds that never goes back, and until the call is ended. */
 interface Span {
   readonly endAt: number;
+  readonly clock: () => number;
   readonly signal: AbortSignal;
 }
 
@@ -109,12 +112,12 @@ async function attach(
   mailbox: GraphMailbox,
   path: string,
   part: DetachedPart,
-  { endAt, signal }: Span,
+  span: Span,
 ): Promise<GraphResult> {
   const content = part.content();
   const { name, contentType, contentId, isInline } = part;
   const common = { name, contentType, isInline, ...(contentId === undefined ? {} : { contentId }) };
-  if (content.length >= uploadFrom) return await upload(mailbox, path, common, content, { endAt, signal });
+  if (content.length >= uploadFrom) return await upload(mailbox, path, common, content, span);
   const attachment = {
     "@odata.type": "#microsoft.graph.fileAttachment",
     ...common,
@@ -125,7 +128,7 @@ async function attach(
     contentType: "application/json",
     body: JSON.stringify(attachment),
   };
-  return await mailbox.call(request, 201, signal);
+  return await mailbox.call(request, 201, span.signal);
 }
 
 async function upload(
@@ -133,7 +136,7 @@ async function upload(
   path: string,
   common: Readonly<Record<string, string | boolean>>,
   content: Uint8Array,
-  { endAt, signal }: Span,
+  { endAt, clock, signal }: Span,
 ): Promise<GraphResult> {
   const item = { AttachmentItem: { attachmentType: "file", size: content.length, ...common } };
   const request = {
@@ -147,7 +150,7 @@ async function upload(
   if (url === undefined || !mailbox.isUploadUrl(url)) return { ...opened, outcome: foreignUrl };
   let last = opened;
   for (let from = 0; from < content.length; from += pieceSize) {
-    if (performance.now() > endAt) return { outcome: tooSlow };
+    if (clock() > endAt) return { outcome: tooSlow };
     const piece = content.subarray(from, from + pieceSize);
     const to = from + piece.length;
     const headers = {
@@ -238,7 +241,7 @@ function tooLarge(size: number): RecipientOutcome {
 
 const tooSlow: RecipientOutcome = {
   kind: "retry",
-  fault: { blame: "provider", code: "timeout", detail: "The attachments took longer than twenty minutes" },
+  fault: { blame: "provider", code: "timeout", detail: "The attachments took longer than eight minutes" },
 };
 
 const unnamed: RecipientOutcome = {

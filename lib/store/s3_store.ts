@@ -137,15 +137,17 @@ class S3Store implements ReachableStore {
     await this.#client.ask({ what: "reach the bucket", method: "HEAD" });
   }
 
-  /** A condition that a service does not know is replaced by looking: a body's key is never another body's. */
+  /** A condition that a service does not know is replaced by looking: nobody else writes a body at its key. */
   async #putOnce(key: string, body: Body, headers: Readonly<Record<string, string>>): Promise<void> {
+    if (!this.#isConditional && await this.#isThere(key, body)) return;
     try {
       await this.#write(key, body, headers);
     } catch (error) {
       if (isTaken(error)) return await this.#requireSame(key, body, error);
-      if (this.#isConditional && hasCode(error, "NotImplemented")) this.#isConditional = false;
+      // Some that know no condition say so without a word of S3's.
+      if (this.#isConditional && hasCode(error, "NotImplemented", "HTTP 501")) this.#isConditional = false;
       else if (!hasCode(error, "ConditionalRequestConflict", "NoSuchUpload")) throw error;
-      if (await this.#holds(key, body)) return;
+      if (await this.#isThere(key, body, error)) return;
       await this.#write(key, body, headers).catch(async (failure) => {
         if (!isTaken(failure)) throw failure;
         await this.#requireSame(key, body, failure);
@@ -172,14 +174,19 @@ class S3Store implements ReachableStore {
 
   /** What was there already is what was to be put there, such as by a try whose answer was lost. */
   async #requireSame(key: string, body: Body, cause: unknown): Promise<void> {
-    if (await this.#holds(key, body)) return;
-    throw new Error("Cannot store a body: another one lies at its key in S3", { cause });
+    if (await this.#isThere(key, body, cause)) return;
+    throw new Error("Cannot store a body: another one lay at its key in S3", { cause });
   }
 
-  async #holds(key: string, { size, sha256 }: Body): Promise<boolean> {
+  /** Whether a body is there already; throws when it is another one. */
+  async #isThere(key: string, { size, sha256 }: Body, cause?: unknown): Promise<boolean> {
     const headers = await this.#head(key);
-    const hash = headers && hashIn(headers);
-    return hash !== undefined && Number(headers?.get("content-length")) === size && sameBytes(hash, sha256);
+    if (headers === undefined) return false;
+    const hash = hashIn(headers);
+    const isSame = hash !== undefined && Number(headers.get("content-length")) === size &&
+      sameBytes(hash, sha256);
+    if (!isSame) throw new Error("Cannot store a body: another one lies at its key in S3", { cause });
+    return true;
   }
 
   async #head(key: string): Promise<Headers | undefined> {

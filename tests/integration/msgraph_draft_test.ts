@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { msgraph } from "../../lib/esp/msgraph.ts";
+import { GraphMailbox } from "../../lib/esp/msgraph_call.ts";
+import { sendByDraft } from "../../lib/esp/msgraph_draft.ts";
+import { graphSettings } from "../../lib/esp/msgraph_settings.ts";
+import { outgoingOf } from "../../lib/mime/outgoing.ts";
 import { AddressNotAllowed } from "../../lib/network/guard.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
-import { deliverInWords, inWords, openEsp, parcelOf, streamedBody } from "../support/parcels.ts";
+import { deliverInWords, espIo, inWords, openEsp, parcelOf, streamedBody } from "../support/parcels.ts";
 
 const { signal } = new AbortController();
 const head =
@@ -217,6 +221,21 @@ Deno.test("msgraph: before a draft is sent every fault can be tried again, and n
       assert.equal(fake.drafts.size, end === "left" ? 1 : 0);
     });
   }
+});
+
+Deno.test("msgraph: a draft that takes too long is given up before its worker counts the call as lost", async () => {
+  const piecesInTime = 3;
+  await using fake = await FakeGraph.open(app);
+  await using mailbox = new GraphMailbox(graphSettings.parse(graphSettingsOf(fake)), espIo());
+  let asked = 0;
+  // Begins, one file, then two looks before pieces of the other: the next one is too late.
+  const clock = () => asked++ <= piecesInTime ? 0 : 481_000;
+  const outgoing = outgoingOf(mail, { dropped: [], recipients: ["b@example.org"] });
+  const { outcome } = await sendByDraft(mailbox, outgoing, signal, clock);
+  assert.equal(inWords(outcome), "retry provider timeout");
+  assert.equal(asked, piecesInTime + 2);
+  assert.deepEqual([fake.sent.length, fake.drafts.size], [0, 0]);
+  assert.equal(fake.http.requests.at(-1)?.method, "DELETE");
 });
 
 Deno.test("msgraph: a call that is ended before its draft is sent waits, and spends nothing", async () => {

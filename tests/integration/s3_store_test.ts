@@ -111,15 +111,26 @@ for (const size of [1000, 9 * mib]) {
     assert.equal(test.fake.bucket.uploads.size, 0);
   });
 
-  Deno.test(`S3 store: put() of ${size} bytes works where conditional writes are not known`, async () => {
-    await using test = openTestS3Store();
-    test.fake.bucket.conditional = false;
-    const label = newLabel();
-    const ref = await test.store.put(label, memoryBody(someBytes(size, 1)));
-    await test.store.put(newLabel(), memoryBody(someBytes(size, 2)));
-    await assertHolds(await test.store.get(ref), someBytes(size, 1));
-    assert.equal(test.fake.bucket.uploads.size, 0);
-  });
+  for (const code of ["NotImplemented", undefined]) {
+    Deno.test(`S3 store: put() of ${size} bytes overwrites nothing where conditions are not known (${code ?? "no code"})`, async () => {
+      await using test = openTestS3Store();
+      test.fake.bucket.conditional = false;
+      test.fake.bucket.unconditionalCode = code;
+      const label = newLabel();
+      const ref = await test.store.put(label, memoryBody(someBytes(size, 1)));
+      await test.store.put(newLabel(), memoryBody(someBytes(size, 2)));
+      await assert.rejects(
+        test.store.put(label, memoryBody(someBytes(size, 3))),
+        /another one lies at its key/,
+      );
+      // A process that has yet to learn that the service knows no condition.
+      await using other = test.reopen();
+      await assert.rejects(other.put(label, memoryBody(someBytes(size, 3))), /another one lies at its key/);
+      await assertHolds(await test.store.get(ref), someBytes(size, 1));
+      assert.equal(await test.store.put(label, memoryBody(someBytes(size, 1))), ref);
+      assert.equal(test.fake.bucket.uploads.size, 0);
+    });
+  }
 }
 
 Deno.test("S3 store: list() takes back uploads that were begun before and never ended, and no other", async () => {

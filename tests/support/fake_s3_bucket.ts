@@ -34,6 +34,8 @@ export class FakeBucket {
   readonly uploads = new Map<string, Upload>();
   /** Whether `If-None-Match` is understood; without it such a write is a 501. */
   conditional = true;
+  /** The word of that answer; without one it has no text at all. */
+  unconditionalCode: string | undefined = "NotImplemented";
   pageSize = 1000;
   now: () => Date = () => new Date();
 
@@ -84,7 +86,7 @@ export class FakeBucket {
   #conditionFault(key: string, headers: Headers): FakeError | undefined {
     const condition = headers.get("if-none-match");
     if (condition === null) return undefined;
-    if (!this.conditional) return { status: 501, code: "NotImplemented" };
+    if (!this.conditional) return { status: 501, code: this.unconditionalCode ?? "" };
     if (condition !== "*") return { status: 400, code: "InvalidArgument" };
     return this.objects.has(key) ? { status: 412, code: "PreconditionFailed" } : undefined;
   }
@@ -211,8 +213,9 @@ function keptHeaders(headers: Headers): Record<string, string> {
   return Object.fromEntries(kept);
 }
 
-/** An error as S3 tells it. */
+/** An error as S3 tells it, or without a text where it has no code. */
 export function error({ status, code, more = {}, headers = {} }: FakeError): Response {
+  if (code === "") return new Response(null, { status, headers });
   const inner = Object.entries({
     Code: code,
     Message: "It did not work &amp; &#34;here&#34; is why",
