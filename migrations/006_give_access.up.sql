@@ -378,6 +378,7 @@ grant execute on function current_group_id() to smtp_proxy_access;
 grant execute on function user_is_ours_alone(uuid), set_member_password(uuid, text, uuid, boolean)
   to smtp_proxy_group;
 grant execute on function end_user_sessions(uuid) to smtp_proxy_admin;
+grant execute on function use_api_keys(uuid[]) to smtp_proxy_intake;
 
 -- Administrators give accounts of any group their first key, and cancel what a deleted group still has in the queue.
 grant update (allowed_ips, retention_delivered, retention_failed) on groups to smtp_proxy_group;

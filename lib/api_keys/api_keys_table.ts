@@ -25,7 +25,7 @@ export async function findApiKeys(
   return await sql<LiveKey>`select * from find_api_keys(${texts}::bytea[])`;
 }
 
-/** Writes down that keys were used now. For the login role. */
+/** Writes down that keys were used now. For the login role and smtp-server's. */
 export async function useApiKeys(sql: SystemSql, ids: readonly string[]): Promise<void> {
   await sql`select use_api_keys(${ids}::uuid[])`;
 }

@@ -30,17 +30,23 @@ export async function findSmtpAccounts(
       and u.account_type = 'smtp'`;
 }
 
+/** An SMTP account with the key that it was found by. */
+export interface SmtpAccountOfKey extends SmtpAccount {
+  readonly keyId: string;
+  readonly keyHash: Uint8Array;
+}
+
 /** The account that a batch of API keys, by their SHA-256, belongs to. */
 export async function findSmtpAccountsByKey(
   sql: SystemSql,
   hashes: readonly Uint8Array[],
-): Promise<readonly (SmtpAccount & { readonly keyHash: Uint8Array })[]> {
-  return await sql<SmtpAccount & { keyHash: Uint8Array }>`
+): Promise<readonly SmtpAccountOfKey[]> {
+  return await sql<SmtpAccountOfKey>`
     select u.id as user, m.group_id as group, u.username, null as password_hash,
       u.status = 'active' and g.status = 'active' and k.revoked_at is null
         and (k.expires_at is null or k.expires_at > now()) and 'send' = any(k.scopes) as is_usable,
       u.revision::text as revision, g.allowed_ips::text[] as allowed_ips,
-      (extract(epoch from k.expires_at) * 1000)::float8 as expires_at_ms, k.key_hash
+      (extract(epoch from k.expires_at) * 1000)::float8 as expires_at_ms, k.id as key_id, k.key_hash
     from api_keys k join users u on u.id = k.user_id
       join group_members m on m.user_id = u.id and m.group_id = k.group_id join groups g on g.id = m.group_id
     where k.key_hash = any(${

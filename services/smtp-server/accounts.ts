@@ -1,3 +1,4 @@
+import { useApiKeys } from "../../lib/api_keys/api_keys_table.ts";
 import { coalesce } from "../../lib/coalesce.ts";
 import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Database } from "../../lib/postgres/database.ts";
@@ -17,8 +18,14 @@ import {
   type ThrottleOptions,
 } from "./throttle.ts";
 
-/** Looks accounts up in PostgreSQL, those of one moment in one query. */
-export function accountsOf(database: Database): Pick<AccountSource, "findByUsername" | "findByApiKey"> {
+/**
+ * Looks accounts up in PostgreSQL, those of one moment in one query, and writes down that their keys were used; who is
+ * remembered is not looked up again, so the last use may be an hour old. `onFault` is told when it cannot be written.
+ */
+export function accountsOf(
+  database: Database,
+  onFault: (error: unknown) => void,
+): Pick<AccountSource, "findByUsername" | "findByApiKey"> {
   const byName = coalesce<string, SmtpAccount | undefined>(async (names) => {
     const found = await findSmtpAccounts(database.system, [...new Set(names)]);
     const accounts = new Map(found.map((account) => [account.username.toLowerCase(), account]));
@@ -26,6 +33,8 @@ export function accountsOf(database: Database): Pick<AccountSource, "findByUsern
   }, { isOutage });
   const byKey = coalesce<Uint8Array, SmtpAccount | undefined>(async (hashes) => {
     const found = await findSmtpAccountsByKey(database.system, hashes);
+    const used = found.filter(({ isUsable }) => isUsable).map(({ keyId }) => keyId);
+    if (used.length > 0) await useApiKeys(database.system, used).catch(onFault);
     const accounts = new Map(found.map((account) => [account.keyHash.toHex(), account]));
     return hashes.map((hash) => ({ ok: true, value: accounts.get(hash.toHex()) }));
   }, { isOutage });

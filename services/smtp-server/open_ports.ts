@@ -79,8 +79,9 @@ async function openGate(config: Config, { log, intake: { database } }: PortParts
     lineEndings: config.smtp.bareLineEndings,
     now: () => new Date(),
   });
+  const accounts = accountsOf(database, (error) => log.warn("use of a key not kept", { error }));
   return new Credentials({
-    accounts: { ...accountsOf(database), policyOf },
+    accounts: { ...accounts, policyOf },
     throttle: await openThrottle(database, (error) => log.warn("login attempts not kept", { error })),
     verifyPassword,
     dummyHash: await hashPassword(crypto.randomUUID()),

@@ -21,6 +21,7 @@ Deno.test("what is asked before anybody is known is asked by functions of the lo
     "end_user_sessions(uuid)": ["smtp_proxy_admin"],
     "set_member_password(uuid,text,uuid,boolean)": ["smtp_proxy_group"],
     "user_is_ours_alone(uuid)": ["smtp_proxy_group"],
+    "use_api_keys(uuid[])": ["smtp_proxy_intake", "smtp_proxy_login"],
     "withdraw_tokens()": [],
   };
   const functions = await accessFunctions(database);

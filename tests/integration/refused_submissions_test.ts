@@ -32,7 +32,7 @@ async function openScene(database: TestDatabase) {
   const refused = stack.use(openRefusedSubmissions(intake, { log, metrics }));
   const gate = new Credentials({
     accounts: {
-      ...accountsOf(intake),
+      ...accountsOf(intake, (error) => assert.fail(String(error))),
       policyOf: readPolicies({ database: intake, lineEndings: "refuse", now: () => new Date(), freshMs: 0 }),
     },
     throttle: await openThrottle(intake, (error) => assert.fail(String(error))),

@@ -20,7 +20,7 @@ Deno.test("accounts come with their networks and with the end of the key that wa
     url: place.urlFor("smtp_proxy_intake"),
     role: "smtp_proxy_intake",
   });
-  const accounts = accountsOf(database);
+  const accounts = accountsOf(database, (error) => assert.fail(String(error)));
   const [first, second] = await Promise.all(
     ["alpha", "beta"].map((name) => accounts.findByApiKey(sha256(name))),
   );
@@ -30,6 +30,13 @@ Deno.test("accounts come with their networks and with the end of the key that wa
   const users = [alpha.user as UserId, beta.user as UserId];
   const policies = await readSmtpPolicies(database.system, users);
   assert.deepEqual(users.map((user) => policies.get(user)?.allowedIps), [["192.0.2.0/24"], null]);
+  await owner.run(`update users set status = 'suspended' where id = '${beta.user}';
+    update api_keys set last_used_at = null where user_id = '${beta.user}'`);
+  await accounts.findByApiKey(sha256("beta"));
+  const used = await owner.run(
+    "select last_used_at > now() - interval '1 minute' as lately from api_keys order by id",
+  );
+  assert.deepEqual(used.map((row) => row["lately"]), [true, null], "a key that lets nobody in was not used");
 });
 
 function sha256(text: string): Uint8Array {
