@@ -130,14 +130,3 @@ Deno.test("mistakesIn() finds metrics, labels and values that nobody shows", () 
     "p: asks for no metric",
   ]);
 });
-
-const promtool = Deno.env.get("PROMTOOL");
-
-if (promtool !== undefined) {
-  Deno.test("promtool finds nothing wrong with the alert rules", async () => {
-    const { code, stderr } = await new Deno.Command(promtool, {
-      args: ["check", "rules", "services/operations/alerts.yaml"],
-    }).output();
-    assert.equal(code, 0, new TextDecoder().decode(stderr));
-  });
-}

@@ -99,7 +99,7 @@ async function unpacked({ name }: WantedProgram, root: string): Promise<FoundPro
   for (const folder of [`${root}/usr/lib`, `${root}/lib`]) {
     libraries.push(folder);
     for (const entry of await namesIn(folder)) {
-      if (entry.includes("-linux-gnu")) libraries.push(`${folder}/${entry}`);
+      if (entry.includes("-linux-gnu")) libraries.push(`${folder}/${entry}`, `${folder}/${entry}/systemd`);
     }
   }
   if (!(await namesIn(`${root}/usr/bin`)).includes(name)) return undefined;
