@@ -26,6 +26,7 @@ export interface RoomOptions extends Partial<Pick<CrewOptions, "slots" | "leaseM
   readonly withoutProvider?: "wait" | "stdout";
   readonly store?: Pick<MessageStore, "get">;
   readonly queue?: Queue;
+  readonly database?: Database;
   readonly name?: string;
   readonly keys?: readonly SealingKey[];
   readonly io?: Partial<EspIo>;
@@ -96,7 +97,7 @@ export class DeliveryRoom implements AsyncDisposable {
   /** A worker's crew; dispose it before the room. */
   crew(options: RoomOptions = {}): OpenedCrew {
     return openCrew({
-      database: this.database,
+      database: options.database ?? this.database,
       store: options.store ?? this.store,
       queue: options.queue ?? this.queue,
       log: this.log,
