@@ -34,6 +34,7 @@ export interface MadeCall {
 }
 
 const graceMs = 30_000;
+const notMade = "Handed back before the call was made";
 
 /**
  * Calls a provider for some recipients of a message: the call's row is committed first, and the slot is held until
@@ -85,7 +86,15 @@ async function start(
     limitMs: crew.terms.callTimeoutMs,
     ...(decision !== undefined && { decision }),
   }, crew.stopped);
-  if (!mayBegin) throw new Interrupted("lease_short");
+  if (mayBegin) return;
+  // An earlier try of this very statement may have written it, whose answer was lost: it was not made all the same. No
+  // call comes of this claim, which goes on counting as one that was dropped.
+  await settle(delivery, {
+    then: "go on",
+    calls: [{ call: parcel.call, status: "failed", error: notMade }],
+    ofDroppedClaim: true,
+  });
+  throw new Interrupted("lease_short");
 }
 
 /** Waits for a place; hands the message back when the process stops taking part meanwhile. */
@@ -109,8 +118,7 @@ async function handBack(
   call: CallId | undefined,
 ): Promise<never> {
   if (call !== undefined) {
-    const error = "Handed back before the call was made";
-    await settle(delivery, { then: "go on", calls: [{ call, status: "failed", error }] });
+    await settle(delivery, { then: "go on", calls: [{ call, status: "failed", error: notMade }] });
   }
   throw new Interrupted(why);
 }

@@ -64,3 +64,32 @@ Deno.test("deliver() sends once whichever statement or its answer is lost, and c
     }
   }
 });
+
+Deno.test("deliver() knows a call for one that was not made when its answer was lost and its lease ended meanwhile", async () => {
+  await using room = await DeliveryRoom.open();
+  await room.provider("simulator", { unknown: "hold" });
+  const id = await room.submit(["anybody+0+0@example.net"]);
+  const terms = { callTimeoutMs: 600 };
+  const asked: string[] = [];
+  const kinds = [countingSimulator(asked)];
+  let writtenAt = Infinity;
+  const database = losingDatabase(room.database, (text) => {
+    const isOut = performance.now() < writtenAt + 500;
+    if (text.includes("set claimed_until")) return "never sent"; // the claim is not renewed
+    if (writtenAt < Infinity) return isOut ? "never sent" : "answered";
+    if (!text.includes("insert into delivery_logs")) return "answered";
+    writtenAt = performance.now();
+    return "answer lost";
+  });
+  {
+    await using crew = room.crew({ database, kinds, terms, leaseMs: 1000 });
+    await room.deliver(id, crew);
+  }
+  assert.deepEqual(asked, []);
+  assert.deepEqual((await room.logsOf(id)).map(({ status }) => status), ["failed"]);
+  await using crew = room.crew({ kinds, terms });
+  await room.makeDue(id);
+  await room.deliver(id, crew);
+  assert.equal(await room.statusOf(id), "delivered");
+  assert.equal(asked.length, 1);
+});
