@@ -2,7 +2,15 @@
 import pg from "pg";
 import type { GroupId } from "../ids.ts";
 import { CommitInDoubt, isAnswerLost } from "./faults.ts";
-import { camelRow, type GroupSql, type Sql, statementOf, type SystemSql } from "./sql.ts";
+import {
+  camelRow,
+  type GroupSql,
+  type Sql,
+  type Statement,
+  statementOf,
+  type SystemSql,
+  withinGroup,
+} from "./sql.ts";
 import { type Listener, listenForever } from "./listen.ts";
 
 /** How to reach the database and as whom. */
@@ -30,6 +38,8 @@ export interface Database extends AsyncDisposable {
   transaction<T>(work: (sql: SystemSql) => Promise<T>): Promise<T>;
   /** A transaction in which row-level security shows one group's rows alone. */
   forGroup<T>(group: GroupId, work: (sql: GroupSql) => Promise<T>): Promise<T>;
+  /** Reads one group's rows as `forGroup` does, each statement in a transaction of its own and in one round trip. */
+  readonly reading: (group: GroupId) => GroupSql;
   /** Calls `handler` for each notification; `onGap` after any time in which some may have been lost. */
   listen(channel: string, handler: (payload: string) => void, onGap: () => void): AsyncDisposable;
   /** A session-level advisory lock held until disposed; undefined when another session holds it. */
@@ -52,14 +62,17 @@ export function openDatabase(options: DatabaseOptions): Database {
   pool.on("error", (error) => options.onIdleError?.(error));
   // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
   pool.on("connect", (client) => client.on("error", noteNothing));
-  const system = timed(
-    options,
-    (statement, values) => pool.query({ name: statement.name, text: statement.text, values }),
-  ) as SystemSql;
+  const run: Run = ({ name, text }, values) => pool.query({ name, text, values });
+  const system = timed(options, run) as SystemSql;
   return {
     system,
     transaction: (work) => inTransaction(pool, options, undefined, (sql) => work(sql as SystemSql)),
     forGroup: (group, work) => inTransaction(pool, options, group, (sql) => work(sql as GroupSql)),
+    reading: (group) =>
+      timed(
+        options,
+        (statement, values) => run(withinGroup(statement, values.length), [...values, group]),
+      ) as GroupSql,
     listen: (channel, handler, onGap) => listenForever(() => openListener(config), channel, handler, onGap),
     tryLock: (name) => tryLock(config, name),
     connections: () => ({
@@ -102,10 +115,7 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
   } as pg.ClientConfig;
 }
 
-type Run = (
-  statement: { readonly name: string; readonly text: string },
-  values: unknown[],
-) => Promise<pg.QueryResult>;
+type Run = (statement: Statement, values: unknown[]) => Promise<pg.QueryResult>;
 
 function timed(options: DatabaseOptions, run: Run): Sql {
   return async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
@@ -143,10 +153,7 @@ async function inTransaction<T>(
     let result: T;
     try {
       result = await work(
-        timed(
-          options,
-          (statement, values) => client.query({ name: statement.name, text: statement.text, values }),
-        ),
+        timed(options, ({ name, text }, values) => client.query({ name, text, values })),
       );
       await opened;
     } catch (error) {

@@ -28,6 +28,26 @@ export function statementOf(template: TemplateStringsArray): Statement {
   return statement;
 }
 
+const confined = new WeakMap<Statement, Statement>();
+
+/**
+ * A reading statement that sees one group's rows although no transaction was begun for it: one more parameter, the
+ * last, names the group. Its rows keep their order.
+ */
+export function withinGroup(statement: Statement, parameters: number): Statement {
+  const known = confined.get(statement);
+  if (known) return known;
+  // What is lateral waits for what it refers to: the group is set before anything is read, or nothing is. The setting
+  // is gone with the statement, which is a transaction of its own.
+  const text = `with own as materialized (select set_config('app.current_group_id', $${
+    parameters + 1
+  }, true) as id)
+    select q.* from own cross join lateral (select * from (${statement.text}) q where own.id is not null offset 0) q`;
+  const within = { name: `${statement.name}g`, text, label: statement.label };
+  confined.set(statement, within);
+  return within;
+}
+
 function labelOf(text: string): string {
   const write = /\b(insert into|update|delete from)\s+([a-z_]+)/.exec(text);
   if (write) return `${write[1]?.split(" ")[0]} ${write[2]}`;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { camelRow, type Statement, statementOf } from "./sql.ts";
+import { camelRow, type Statement, statementOf, withinGroup } from "./sql.ts";
 
 function taken(template: TemplateStringsArray, ..._values: unknown[]): Statement {
   return statementOf(template);
@@ -26,4 +26,14 @@ Deno.test("camelRow() renames columns and keeps values, null among them", () => 
     aBC: null,
     plain: "x",
   });
+});
+
+Deno.test("withinGroup() adds one parameter and keeps one name for one statement", () => {
+  const statement = taken`select id from messages where id = ${1} order by id`;
+  const within = withinGroup(statement, 1);
+  assert.match(within.text, /set_config\('app\.current_group_id', \$2, true\)/);
+  assert.ok(within.text.includes(statement.text));
+  assert.equal(withinGroup(statement, 1), within);
+  assert.notEqual(within.name, statement.name);
+  assert.equal(within.label, statement.label);
 });

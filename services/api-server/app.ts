@@ -114,8 +114,9 @@ function outage(cause: unknown): Refusal | undefined {
 
 async function inTime(answer: Promise<Response>, timeoutMs: number): Promise<Response> {
   const late = Promise.withResolvers<never>();
-  const refusal = new Refusal("database_down", "the request took too long", { retryAfter: 30 });
-  const timer = setTimeout(() => late.reject(refusal), timeoutMs);
+  const refuse = () =>
+    late.reject(new Refusal("database_down", "the request took too long", { retryAfter: 30 }));
+  const timer = setTimeout(refuse, timeoutMs);
   try {
     return await Promise.race([answer, late.promise]);
   } finally {

@@ -66,6 +66,26 @@ export async function inGroup<T>(
   return await parts.databases.group.forGroup(group, (sql) => work(sql, noteOf(sql, asking, group)));
 }
 
+/** For reading alone: the same rows as in `inGroup`, in one round trip for each statement. */
+export function readingGroup(parts: Parts, group: GroupId): GroupSql {
+  return parts.databases.group.reading(group);
+}
+
+/** For reading alone: with the rights of `withRights`, in one round trip for each statement. */
+export function readingWithRights(
+  parts: Parts,
+  { principal }: Pick<Asking, "principal">,
+  group: GroupId = principal.group,
+): GroupSql | SystemSql {
+  return isOperator(principal) ? parts.databases.admin.system : parts.databases.group.reading(group);
+}
+
+/** For reading alone: what `asOperator` sees; only for principals for whom `isOperator` holds. */
+export function readingEverything(parts: Parts, { principal }: Pick<Asking, "principal">): SystemSql {
+  if (!isOperator(principal)) throw new Error("Only the operator's group may see every group");
+  return parts.databases.admin.system;
+}
+
 /** A transaction with the rights of the operator's group; only for principals for whom `isOperator` holds. */
 export async function asOperator<T>(
   parts: Parts,

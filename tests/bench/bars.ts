@@ -110,6 +110,21 @@ export function barsOf(results: readonly Result[]): readonly Bar[] {
       seen: value("shapes/smtp-server/worst", "otherDelay"),
       most: 50,
     },
+    {
+      promise: "one row by the API, of hono alone",
+      seen: ratio(rate("api/api-server/row"), rate("api/hono/row")),
+      least: 0.5,
+    },
+    {
+      promise: "lists, median at 1,000,000 of 10,000, worst",
+      seen: value("filters/all/worst", "p50Ratio"),
+      most: 1.5,
+    },
+    {
+      promise: "the same, p99",
+      seen: value("filters/all/worst", "p99Ratio"),
+      most: 1.5,
+    },
   ];
 }
 

@@ -13,6 +13,7 @@ export const caseNames = [
   "shapes",
   "redis",
   "login",
+  "api",
 ] as const;
 export type CaseName = (typeof caseNames)[number];
 
@@ -34,6 +35,10 @@ export interface BenchOptions {
   /** Messages after which resident memory is compared. */
   readonly memoryEarly: number;
   readonly memoryLate: number;
+  /** Messages of the database that the API's cases ask. */
+  readonly rows: number;
+  /** How often each list is asked for. */
+  readonly listTimes: number;
   /** Where databases, queues and bodies lie while the bench runs; it should be on the disk that is meant. */
   readonly data: string;
 }
@@ -47,6 +52,8 @@ const flags = {
   "decay-slice-seconds": { type: "string", default: "60" },
   "memory-early": { type: "string", default: "20000" },
   "memory-late": { type: "string", default: "100000" },
+  rows: { type: "string", default: "1000000" },
+  "list-times": { type: "string", default: "500" },
   data: { type: "string", default: ".data/bench" },
 } as const;
 
@@ -67,6 +74,8 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     decaySliceSeconds: positive("decay-slice-seconds", values["decay-slice-seconds"]),
     memoryEarly: positive("memory-early", values["memory-early"]),
     memoryLate: positive("memory-late", values["memory-late"]),
+    rows: positive("rows", values.rows),
+    listTimes: positive("list-times", values["list-times"]),
     data: values.data,
   };
 }

@@ -1,4 +1,5 @@
 import { compareServers, runLoad } from "./accept_case.ts";
+import { api } from "./api_cases.ts";
 import { openBareServer } from "./bare_target.ts";
 import type { BenchOptions, CaseName } from "./bench_options.ts";
 import { both, decay, drain } from "./delivery_cases.ts";
@@ -32,12 +33,13 @@ export async function* runCase(name: CaseName, bench: Bench): AsyncGenerator<Res
   if (name === "redis") return yield* withRedis(bench);
   if (name === "decay") return yield* decays(bench);
   if (name === "login") return yield* login(loginTries);
+  if (name === "api") return yield* api(bench.folder, bench.options);
   await using system = await open(bench);
   yield* withSystem(name, system, bench);
 }
 
 async function* withSystem(
-  name: Exclude<CaseName, "redis" | "decay" | "login">,
+  name: Exclude<CaseName, "redis" | "decay" | "login" | "api">,
   system: System,
   bench: Bench,
 ): AsyncGenerator<Result> {

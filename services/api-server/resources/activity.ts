@@ -6,7 +6,7 @@ import {
 } from "../../../lib/activity/activity_table.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
-import { asOperator, type Parts, withRights } from "../parts.ts";
+import { type Parts, readingEverything, readingWithRights } from "../parts.ts";
 import { dateOf, idOf, linkNext, moment, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 import { getGroup } from "./groups.ts";
 
@@ -58,10 +58,9 @@ export function activityOperations(parts: Parts): readonly Operation[] {
       answer: { status: 200, schema: z.array(entryShape) },
       handle: async ({ params, query, ...request }) => {
         const group = groupOfPath(request.principal, params.id);
-        const found = await withRights(parts, request, async (sql) => {
-          await getGroup(sql, group);
-          return await listActivity(sql, group, filterOf(query), windowOf(query));
-        }, group);
+        const sql = readingWithRights(parts, request, group);
+        await getGroup(sql, group);
+        const found = await listActivity(sql, group, filterOf(query), windowOf(query));
         linkNext(request, nextCursor("activity", found, windowOf(query).limit));
         return found.map(entryOf);
       },
@@ -81,11 +80,7 @@ export function activityOperations(parts: Parts): readonly Operation[] {
         const wanted = windowOf(query);
         const { principal } = asking;
         const group = isOperator(principal) && principal.named ? principal.group : undefined;
-        const found = await asOperator(
-          parts,
-          asking,
-          (sql) => listActivity(sql, group, filterOf(query), wanted),
-        );
+        const found = await listActivity(readingEverything(parts, asking), group, filterOf(query), wanted);
         return {
           items: found.map(entryOf),
           "next_cursor": nextCursor("activity", found, wanted.limit) ?? null,

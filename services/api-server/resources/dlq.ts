@@ -10,7 +10,7 @@ import {
 import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts } from "../parts.ts";
+import { inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, page, pageOf } from "../schemas.ts";
 import { failureCode, filterOf, messageFilter, messageList, messageOf } from "./message_shapes.ts";
 import { cursorOf } from "./messages.ts";
@@ -77,11 +77,7 @@ function list(parts: Parts): Operation {
     handle: async ({ query, ...asking }) => {
       const wanted = pageOf("dlq", query);
       const { group } = asking.principal;
-      const found = await inGroup(
-        parts,
-        asking,
-        (sql) => listMessages(sql, group, deadFilterOf(query), wanted),
-      );
+      const found = await listMessages(readingGroup(parts, group), group, deadFilterOf(query), wanted);
       return { items: found.messages.map(messageOf), "next_cursor": cursorOf("dlq", found.next) };
     },
   });

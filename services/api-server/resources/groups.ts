@@ -20,7 +20,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { asOperator, type Parts, withRights } from "../parts.ts";
+import { asOperator, type Parts, readingEverything, readingWithRights, withRights } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 
 const groupShape = z.object({
@@ -101,7 +101,7 @@ function list(parts: Parts): Operation {
     answer: { status: 200, schema: z.array(groupShape) },
     handle: async ({ query, ...request }) => {
       const wanted = pageOf("groups", query);
-      const found = await asOperator(parts, request, (sql) => listGroups(sql, wanted));
+      const found = await listGroups(readingEverything(parts, request), wanted);
       linkNext(request, nextCursor("groups", found, wanted.limit));
       return found.map(groupOf);
     },
@@ -119,7 +119,7 @@ function get(parts: Parts): Operation {
     answer: { status: 200, schema: groupShape },
     handle: async ({ params, ...asking }) => {
       const id = groupOfPath(asking.principal, params.id);
-      return groupOf(await withRights(parts, asking, (sql) => getGroup(sql, id), id));
+      return groupOf(await getGroup(readingWithRights(parts, asking, id), id));
     },
   });
 }

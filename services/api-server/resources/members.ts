@@ -15,7 +15,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, type Note, type Parts, withRights } from "../parts.ts";
+import { type Asking, type Note, type Parts, readingWithRights, withRights } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, role, timeOf } from "../schemas.ts";
 import { getGroup } from "./groups.ts";
 import { getUser } from "./users.ts";
@@ -51,10 +51,9 @@ function list(parts: Parts): Operation {
     handle: async ({ params, query, ...request }) => {
       const group = groupOfPath(request.principal, params.id);
       const wanted = pageOf("members", query);
-      const found = await withRights(parts, request, async (sql) => {
-        await getGroup(sql, group);
-        return await listMembers(sql, group, wanted);
-      }, group);
+      const sql = readingWithRights(parts, request, group);
+      await getGroup(sql, group);
+      const found = await listMembers(sql, group, wanted);
       linkNext(request, nextCursor("members", found, wanted.limit));
       return found.map(memberOf);
     },

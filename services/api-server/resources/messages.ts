@@ -14,7 +14,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import type { Body } from "../../../lib/store/body.ts";
 import { memoryBody } from "../../../lib/store/memory_body.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts } from "../parts.ts";
+import { inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, nextCursor, page, pageOf } from "../schemas.ts";
 import {
   detailOf,
@@ -52,7 +52,7 @@ function list(parts: Parts): Operation {
       const wanted = pageOf("messages", query);
       const filter = { ...filterOf(query), status: query.status };
       const { group } = asking.principal;
-      const found = await inGroup(parts, asking, (sql) => listMessages(sql, group, filter, wanted));
+      const found = await listMessages(readingGroup(parts, group), group, filter, wanted);
       return { items: found.messages.map(messageOf), "next_cursor": cursorOf("messages", found.next) };
     },
   });
@@ -74,16 +74,15 @@ function get(parts: Parts): Operation {
     answer: { status: 200, schema: messageDetailShape },
     handle: async ({ params, ...asking }) => {
       const [id, { group }] = [params.id as MessageId, asking.principal];
-      return await inGroup(parts, asking, async (sql) => {
-        const message = await findMessage(sql, group, id);
-        if (message === undefined) throw notFound();
-        const [recipients, calls, events] = await Promise.all([
-          listRecipients(sql, group, id, { after: 0, limit: maxRecipients }),
-          listCalls(sql, group, id, maxCalls),
-          listEvents(sql, group, id, maxEvents),
-        ]);
-        return detailOf(message, recipients, calls, events);
-      });
+      const sql = readingGroup(parts, group);
+      const [message, recipients, calls, events] = await Promise.all([
+        findMessage(sql, group, id),
+        listRecipients(sql, group, id, { after: 0, limit: maxRecipients }),
+        listCalls(sql, group, id, maxCalls),
+        listEvents(sql, group, id, maxEvents),
+      ]);
+      if (message === undefined) throw notFound();
+      return detailOf(message, recipients, calls, events);
     },
   });
 }

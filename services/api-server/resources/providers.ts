@@ -30,7 +30,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { isOperator } from "../access/principal.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, asOperator, inGroup, type Parts } from "../parts.ts";
+import { type Asking, asOperator, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
 import { providerOf, providerShape } from "./provider_shapes.ts";
 
@@ -80,7 +80,7 @@ function list(parts: Parts): Operation {
     handle: async ({ query, setHeader, raw, ...asking }) => {
       const wanted = pageOf("providers", query);
       const { group } = asking.principal;
-      const found = await inGroup(parts, asking, (sql) => listProviderEntries(sql, group, wanted));
+      const found = await listProviderEntries(readingGroup(parts, group), group, wanted);
       linkNext({ setHeader, raw }, nextCursor("providers", found, wanted.limit));
       return await Promise.all(found.map((entry) => answerOf(parts, entry)));
     },
@@ -97,7 +97,10 @@ function get(parts: Parts): Operation {
     params,
     answer: { status: 200, schema: providerShape },
     handle: async ({ params, ...asking }) =>
-      await answerOf(parts, await inGroup(parts, asking, (sql) => getProvider(sql, asking, params.id))),
+      await answerOf(
+        parts,
+        await getProvider(readingGroup(parts, asking.principal.group), asking, params.id),
+      ),
   });
 }
 

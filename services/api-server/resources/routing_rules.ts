@@ -14,7 +14,7 @@ import {
 } from "../../../lib/routing/rule_entries_table.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, inGroup, type Parts } from "../parts.ts";
+import { type Asking, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 import { testRoutingRules } from "./test_routing_rules.ts";
 
@@ -74,11 +74,8 @@ function list(parts: Parts): Operation {
     answer: { status: 200, schema: z.array(ruleShape) },
     handle: async ({ query, ...request }) => {
       const wanted = pageOf("routing_rules", query);
-      const found = await inGroup(
-        parts,
-        request,
-        (sql) => listRuleEntries(sql, request.principal.group, wanted),
-      );
+      const { group } = request.principal;
+      const found = await listRuleEntries(readingGroup(parts, group), group, wanted);
       linkNext(request, nextCursor("routing_rules", found, wanted.limit));
       return found.map(ruleOf);
     },
@@ -95,7 +92,7 @@ function get(parts: Parts): Operation {
     params,
     answer: { status: 200, schema: ruleShape },
     handle: async ({ params, ...asking }) =>
-      ruleOf(await inGroup(parts, asking, (sql) => getRule(sql, asking, params.id))),
+      ruleOf(await getRule(readingGroup(parts, asking.principal.group), asking, params.id)),
   });
 }
 

@@ -6,7 +6,7 @@ import { deleteSession, listSessions, type SessionEntry } from "../../../lib/ses
 import type { Principal } from "../access/principal.ts";
 import { outranks, requireRank } from "../access/rank.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts } from "../parts.ts";
+import { inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 
 const sessionShape = z.object({
@@ -43,7 +43,7 @@ function list(parts: Parts): Operation {
       if (query.user_id !== undefined && query.user_id !== (user ?? query.user_id)) {
         return { items: [], "next_cursor": null };
       }
-      const found = await inGroup(parts, asking, (sql) => listSessions(sql, principal.group, user, wanted));
+      const found = await listSessions(readingGroup(parts, principal.group), principal.group, user, wanted);
       return {
         items: found.map((session) => sessionOf(session, principal)),
         "next_cursor": nextCursor("sessions", found, wanted.limit) ?? null,

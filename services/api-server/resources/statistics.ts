@@ -4,7 +4,7 @@ import type { RecipientStatus } from "../../../lib/messages/message.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { findUsage } from "../../../lib/usage/usage_table.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts } from "../parts.ts";
+import { type Parts, readingGroup } from "../parts.ts";
 import { timeOf } from "../schemas.ts";
 
 const tag = "statistics";
@@ -90,10 +90,12 @@ function statistics(parts: Parts): Operation {
       const end = new Date(last + dayMs);
       const { group } = asking.principal;
       const counting = { most: maxMessages, withRecipients: query.detail === "recipients" };
-      const { days, isCut } = await inGroup(
-        parts,
-        asking,
-        (sql) => countMessages(sql, group, new Date(first), end, counting),
+      const { days, isCut } = await countMessages(
+        readingGroup(parts, group),
+        group,
+        new Date(first),
+        end,
+        counting,
       );
       return { since: dayText(first), until: dayText(last), items: days.map(dayOf), truncated: isCut };
     },
@@ -146,7 +148,7 @@ function usage(parts: Parts): Operation {
     answer: { status: 200, schema: usageShape },
     handle: async (asking) => {
       const { group } = asking.principal;
-      const found = await inGroup(parts, asking, (sql) => findUsage(sql, group, maxMonths));
+      const found = await findUsage(readingGroup(parts, group), group, maxMonths);
       if (found === undefined) throw new Refusal("not_found", "group not found");
       const { month, monthlyLimit, months, resetsAt } = found;
       const messages = months.find((used) => used.month === month)?.messages ?? 0;

@@ -22,7 +22,7 @@ import { isOperator, type Principal } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, inGroup, type Note, type Parts, withRights } from "../parts.ts";
+import { type Asking, inGroup, type Note, type Parts, readingWithRights, withRights } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
 import { createUser } from "./create_user.ts";
 import { getGroup, requireDomains } from "./groups.ts";
@@ -65,7 +65,7 @@ function list(parts: Parts): Operation {
     handle: async ({ query, ...request }) => {
       const wanted = pageOf("users", query);
       const group = visibleGroup(request.principal);
-      const found = await withRights(parts, request, (sql) => listUsers(sql, group, wanted));
+      const found = await listUsers(readingWithRights(parts, request), group, wanted);
       linkNext(request, nextCursor("users", found, wanted.limit));
       return found.map(userOf);
     },
@@ -82,7 +82,7 @@ function get(parts: Parts): Operation {
     params,
     answer: { status: 200, schema: userShape },
     handle: async ({ params, ...asking }) =>
-      userOf(await withRights(parts, asking, (sql) => getUser(sql, asking.principal, params.id))),
+      userOf(await getUser(readingWithRights(parts, asking), asking.principal, params.id)),
   });
 }
 

@@ -1,0 +1,197 @@
+import type { GroupId } from "../../lib/ids.ts";
+import { listMessages, type MessageFilter } from "../../lib/messages/listing_table.ts";
+import type { Database, Session } from "../../lib/postgres/database.ts";
+import { benchProvider } from "./api_rows.ts";
+import { Latencies } from "./latency.ts";
+import type { Result } from "./result.ts";
+
+/** One database that is filled, as its superuser and as the group role see it. */
+export interface FilterTarget {
+  readonly session: Session;
+  readonly database: Database;
+  readonly groups: Readonly<Record<string, GroupId>>;
+}
+
+/** What a list is filtered by, and the same in SQL for whoever sees everything. */
+interface ListFilter {
+  readonly filter: MessageFilter;
+  readonly where: string;
+}
+
+const day = 86_400_000;
+const spanned = { since: new Date(Date.now() - 60 * day), until: new Date(Date.now() - 30 * day) };
+const statuses = [
+  "queued",
+  "processing",
+  "delivered",
+  "failed",
+  "enqueue_failed",
+  "storage_error",
+  "cancelled",
+] as const;
+
+/** Every filter that lists of messages and of dead letters have, and some of them together. */
+const filters: Readonly<Record<string, ListFilter>> = {
+  none: { filter: {}, where: "true" },
+  ...Object.fromEntries(
+    statuses.map((status) => [status, { filter: { status }, where: `status = '${status}'` }]),
+  ),
+  dead: { filter: { status: "dead" }, where: "status in ('failed', 'storage_error')" },
+  failure: {
+    filter: { status: "dead", failure: "exhausted" },
+    where: "status in ('failed', 'storage_error') and failure_code = 'exhausted'",
+  },
+  sender: { filter: { sender: "S7@example.com" }, where: "sender = 's7@example.com'" },
+  recipient: {
+    filter: { recipient: "R7@example.net" },
+    where:
+      "exists (select from recipients r where r.message_id = messages.id and r.address_lower = 'r7@example.net')",
+  },
+  provider: { filter: { provider: benchProvider }, where: `provider_id = '${benchProvider}'` },
+  span: {
+    filter: spanned,
+    where:
+      `id >= first_uuid_at('${spanned.since.toISOString()}') and id < first_uuid_at('${spanned.until.toISOString()}')`,
+  },
+  senderAndStatus: {
+    filter: { sender: "s7@example.com", status: "delivered" },
+    where: "sender = 's7@example.com' and status = 'delivered'",
+  },
+};
+
+/**
+ * Times every filter in two databases, in turn and as the group role: the first page and the last, each with as many
+ * messages as the smaller database has for it, so that only the size of the tables differs.
+ */
+export async function* compareFilters(
+  small: FilterTarget,
+  large: FilterTarget,
+  times: number,
+): AsyncGenerator<Result> {
+  const worst = { p50Ratio: 0, p99Ratio: 0 };
+  for (const group of Object.keys(small.groups)) {
+    for await (const { load, pages } of casesOf(group, small, large)) {
+      const values = await timed(pages, times);
+      worst.p50Ratio = Math.max(worst.p50Ratio, values.p50Ratio);
+      worst.p99Ratio = Math.max(worst.p99Ratio, values.p99Ratio);
+      yield { case: "filters", target: group, load, values };
+    }
+  }
+  yield { case: "filters", target: "all", load: "worst", values: worst };
+}
+
+/** One page of one database. */
+interface Page {
+  readonly database: Database;
+  readonly group: GroupId;
+  readonly filter: MessageFilter;
+  readonly page: { readonly after?: string; readonly limit: number };
+}
+interface FilterCase {
+  readonly load: string;
+  readonly pages: readonly [small: Page, large: Page];
+}
+
+async function* casesOf(group: string, small: FilterTarget, large: FilterTarget): AsyncGenerator<FilterCase> {
+  const both = [small, large] as const;
+  for (const [name, { filter, where }] of Object.entries(filters)) {
+    const counts = await Promise.all(both.map((target) => countUpTo50(target, group, where)));
+    const limit = Math.min(...counts);
+    if (limit === 0) continue;
+    const pageOf = (target: FilterTarget, after?: string): Page => ({
+      database: target.database,
+      group: groupOf(target, group),
+      filter,
+      page: { limit, ...(after !== undefined && { after }) },
+    });
+    yield { load: name, pages: [pageOf(small), pageOf(large)] };
+    const [early, late] = await Promise.all(both.map((target) => cursorOfLast(target, group, where, limit)));
+    yield { load: `${name}-last`, pages: [pageOf(small, early), pageOf(large, late)] };
+  }
+  yield* wordsOf(group, both);
+}
+
+/** What is looked for by words that one message alone has. */
+async function* wordsOf(
+  group: string,
+  both: readonly [FilterTarget, FilterTarget],
+): AsyncGenerator<FilterCase> {
+  const rows = await Promise.all(both.map(async (target) => {
+    const [row] = await target.session.run(
+      `select rfc_message_id, subject from messages where group_id = '${
+        groupOf(target, group)
+      }' order by id desc
+        limit 1 offset 40`,
+    );
+    return { id: String(row?.["rfc_message_id"]), subject: String(row?.["subject"]) };
+  }));
+  const kinds: Readonly<Record<string, (row: { id: string; subject: string }) => MessageFilter>> = {
+    messageId: ({ id }) => ({ rfcMessageId: id }),
+    subject: ({ subject }) => ({ subject }),
+    partOfSubject: ({ subject }) => ({ subject: subject.slice(3) }),
+    nobody: () => ({ sender: "nobody@example.com" }),
+  };
+  for (const [load, filterOf] of Object.entries(kinds)) {
+    const pageOf = (target: FilterTarget, row = { id: "", subject: "" }): Page => ({
+      database: target.database,
+      group: groupOf(target, group),
+      filter: filterOf(row),
+      page: { limit: 50 },
+    });
+    yield { load, pages: [pageOf(both[0], rows[0]), pageOf(both[1], rows[1])] };
+  }
+}
+
+function groupOf(target: FilterTarget, name: string): GroupId {
+  const group = target.groups[name];
+  if (group === undefined) throw new Error(`Cannot find the group ${name}`);
+  return group;
+}
+
+async function countUpTo50(target: FilterTarget, group: string, where: string): Promise<number> {
+  const [row] = await target.session.run(`select count(*)::int as count from (select from messages
+    where group_id = '${groupOf(target, group)}' and ${where} limit 50) m`);
+  return Number(row?.["count"]);
+}
+
+async function cursorOfLast(
+  target: FilterTarget,
+  group: string,
+  where: string,
+  limit: number,
+): Promise<string | undefined> {
+  const [row] = await target.session.run(`select id from messages
+    where group_id = '${groupOf(target, group)}' and ${where} order by id limit 1 offset ${limit}`);
+  return row === undefined ? undefined : String(row["id"]);
+}
+
+/** Both pages in turn, so that what else the machine does meets both. */
+async function timed(pages: FilterCase["pages"], times: number) {
+  const latencies = [new Latencies(), new Latencies()] as const;
+  const warmUp = 10;
+  for (let n = -warmUp; n < times; n++) {
+    for (const [index, page] of pages.entries()) {
+      const took = await timeOf(page);
+      if (n >= 0) latencies[index]?.add(took);
+    }
+  }
+  const [small, large] = [latencies[0].summary(), latencies[1].summary()];
+  return {
+    smallP50: small.p50,
+    largeP50: large.p50,
+    p50Ratio: rounded(large.p50 / small.p50),
+    smallP99: small.p99,
+    largeP99: large.p99,
+    p99Ratio: rounded(large.p99 / small.p99),
+  };
+}
+
+async function timeOf({ database, group, filter, page }: Page): Promise<number> {
+  const start = performance.now();
+  await listMessages(database.reading(group), group, filter, page);
+  return performance.now() - start;
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
