@@ -93,7 +93,7 @@ create table recipients (
   primary key (message_id, position),
   foreign key (group_id, message_id) references messages (group_id, id)
 ) partition by range (message_id);
-create index recipients_address on recipients (group_id, address_lower, message_id desc);
+create index recipients_address on recipients (group_id, address_lower, message_id);
 
 -- One row per call to an ESP, committed before the call is made; one without provider for an unreadable body.
 create table delivery_logs (

@@ -16,5 +16,5 @@ revoke select (group_id, message_id, address_lower) on recipients from smtp_prox
 revoke select (id, group_id, status, claimed_until, failure_code, sender, subject, rfc_message_id, provider_id) on messages
   from smtp_proxy_search;
 drop table message_search;
-drop index messages_queued, messages_ended, messages_provider;
-drop function search_key(text), message_id_key(text);
+drop index messages_status, messages_provider;
+drop function search_key(uuid, text), message_id_key(uuid, text);

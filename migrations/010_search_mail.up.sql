@@ -6,32 +6,30 @@ grant smtp_proxy_search to smtp_proxy_owner;
 grant usage, create on schema public to smtp_proxy_search;
 set local role smtp_proxy_owner;
 
--- What a text is looked for by, whatever its case.
-create function search_key(words text) returns bigint language sql immutable parallel safe
-  return hashtextextended(lower(words), 0);
+-- What a text is looked for by in one group, whatever its case. The group is part of the number, so that entries of the
+-- indexes are short and are compared as numbers; whose a message is, is seen at the message.
+create function search_key(own uuid, words text) returns bigint language sql immutable parallel safe
+  return hashtextextended(lower(words), uuid_hash_extended(own, 0));
 
 -- A Message-ID, with or without its brackets.
-create function message_id_key(given text) returns bigint language sql immutable parallel safe
-  return hashtextextended(btrim(given, '<> '), 0);
+create function message_id_key(own uuid, given text) returns bigint language sql immutable parallel safe
+  return hashtextextended(btrim(given, '<> '), uuid_hash_extended(own, 0));
 
 -- Written once for each message: in `messages` every index would get an entry for each change of status.
 create table message_search (
   message_id uuid not null,
-  group_id uuid not null,
   sender bigint not null,
   subject bigint,
   rfc_message_id bigint
 ) partition by range (message_id);
-create index message_search_sender on message_search (group_id, sender, message_id desc);
-create index message_search_subject on message_search (group_id, subject, message_id desc) where subject is not null;
-create index message_search_rfc on message_search (group_id, rfc_message_id, message_id desc)
-  where rfc_message_id is not null;
+create index message_search_sender on message_search (sender, message_id);
+create index message_search_subject on message_search (subject, message_id) where subject is not null;
+create index message_search_rfc on message_search (rfc_message_id, message_id) where rfc_message_id is not null;
 
--- By status: most are delivered and found on the way; the others have an index of their own.
-create index messages_queued on messages (group_id, id desc) where status = 'queued';
-create index messages_ended on messages (group_id, status, id desc)
-  where status in ('failed', 'storage_error', 'enqueue_failed', 'cancelled');
-create index messages_provider on messages (group_id, provider_id, id desc) where provider_id is not null;
+-- Up, although lists go down: new ids are the highest, and a page that is filled at its end is not left half empty.
+-- By status; what is being sent at this moment is little, and is found by its claims.
+create index messages_status on messages (group_id, status, id) where status <> 'processing';
+create index messages_provider on messages (group_id, provider_id, id) where provider_id is not null;
 
 -- Its weeks come and go with those of the messages.
 do $$
@@ -55,15 +53,17 @@ $$;
 select ensure_partitions(3);
 
 alter table messages no force row level security;
-insert into message_search (message_id, group_id, sender, subject, rfc_message_id)
-  select id, group_id, search_key(sender), search_key(subject), message_id_key(rfc_message_id) from messages;
+insert into message_search (message_id, sender, subject, rfc_message_id)
+  select id, search_key(group_id, sender), search_key(group_id, subject), message_id_key(group_id, rfc_message_id)
+  from messages;
 alter table messages force row level security;
 
 create function index_messages() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 begin
-  insert into message_search (message_id, group_id, sender, subject, rfc_message_id)
-    select n.id, n.group_id, search_key(n.sender), search_key(n.subject), message_id_key(n.rfc_message_id)
+  insert into message_search (message_id, sender, subject, rfc_message_id)
+    select n.id, search_key(n.group_id, n.sender), search_key(n.group_id, n.subject),
+      message_id_key(n.group_id, n.rfc_message_id)
     from new_messages n;
   return null;
 end
@@ -96,11 +96,16 @@ create function find_messages(before uuid, oldest uuid, newest uuid, page intege
   set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 -- `offset 0` keeps each message's row from being joined before it was found, and without sorting every search goes along
--- an index in the order of its answer, however few rows the planner expects.
+-- an index in the order of its answer, however few rows the planner expects. Rows are compared as a whole, which no
+-- other index than the one that begins with the group serves: where there are few groups, reading all of them and leaving
+-- out the others would look as cheap.
 declare
   own constant uuid := current_group_id();
   statuses constant text[] := case by_status when 'dead' then '{failed,storage_error}' else array[by_status] end;
   most integer := page;
+  words constant text := lower(by_subject);
+  is_found_by_subject constant boolean := by_subject is not null
+    and num_nonnulls(by_message_id, by_recipient, by_sender) = 0;
   lately uuid;
   candidates refcursor;
   c record;
@@ -115,20 +120,23 @@ begin
     raise exception 'Cannot search messages: a page has 1 to 1000, current value is %', page;
   end if;
   if num_nonnulls(by_status, by_sender, by_recipient, by_subject, by_message_id, by_provider, by_failure) > 1
-    or by_status in ('delivered', 'processing') then
+    or by_status = 'processing' then
     most := 2000;
   end if;
-  if by_subject is not null then
+  -- Where the subject is looked for among what something else has found.
+  if by_subject is not null and not is_found_by_subject then
     select l.id into lately from (
-      select m.id from messages m where m.group_id = own and m.id < newest and m.id >= oldest
-      order by m.id desc limit 1000) l order by l.id limit 1;
+      select m.id from messages m
+      where (m.group_id, m.id) < (own, newest) and (m.group_id, m.id) >= (own, oldest)
+        and m.id < newest and m.id >= oldest
+      order by m.group_id desc, m.id desc limit 1000) l order by l.id limit 1;
   end if;
   if by_message_id is not null then
     open candidates for
       select m.* from message_search s cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
-        where m.id = s.message_id and m.id < before and m.id >= oldest offset 0) m
-      where s.group_id = own and s.rfc_message_id = message_id_key(by_message_id) and s.message_id < before
+        where m.id = s.message_id and m.group_id = own and m.id < before and m.id >= oldest offset 0) m
+      where s.rfc_message_id = message_id_key(own, by_message_id) and s.message_id < before
         and s.message_id >= oldest
       order by s.message_id desc limit most;
   elsif by_recipient is not null then
@@ -136,45 +144,43 @@ begin
       select m.* from recipients r cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
         where m.id = r.message_id and m.id < before and m.id >= oldest offset 0) m
-      where r.group_id = own and r.address_lower = lower(by_recipient) and r.message_id < before
-        and r.message_id >= oldest
-      order by r.message_id desc limit most;
+      where (r.group_id, r.address_lower, r.message_id) < (own, lower(by_recipient), before)
+        and (r.group_id, r.address_lower, r.message_id) >= (own, lower(by_recipient), oldest)
+        and r.message_id < before and r.message_id >= oldest
+      order by r.group_id desc, r.address_lower desc, r.message_id desc limit most;
   elsif by_sender is not null then
     open candidates for
       select m.* from message_search s cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
-        where m.id = s.message_id and m.id < before and m.id >= oldest offset 0) m
-      where s.group_id = own and s.sender = search_key(by_sender) and s.message_id < before
+        where m.id = s.message_id and m.group_id = own and m.id < before and m.id >= oldest offset 0) m
+      where s.sender = search_key(own, by_sender) and s.message_id < before
         and s.message_id >= oldest
       order by s.message_id desc limit most;
   elsif by_subject is not null then
     open candidates for
       select m.* from (
         (select s.message_id from message_search s
-          where s.group_id = own and s.subject = search_key(by_subject) and s.message_id < before
-            and s.message_id >= oldest
+          where s.subject = search_key(own, by_subject) and s.message_id < before and s.message_id >= oldest
           order by s.message_id desc limit most)
         union
         (select l.id from (
-            select p.id, p.subject from messages p where p.group_id = own and p.id < newest and p.id >= oldest
-            order by p.id desc limit 1000) l
-          where l.id < before and strpos(lower(l.subject), lower(by_subject)) > 0)
+            select p.id, p.subject from messages p
+            where (p.group_id, p.id) < (own, newest) and (p.group_id, p.id) >= (own, oldest)
+              and p.id < newest and p.id >= oldest
+            order by p.group_id desc, p.id desc limit 1000) l
+          where l.id < before and strpos(lower(l.subject), words) > 0)
       ) f cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
-        where m.id = f.message_id and m.id < before and m.id >= oldest offset 0) m
+        where m.id = f.message_id and m.group_id = own and m.id < before and m.id >= oldest offset 0) m
       order by f.message_id desc limit most;
   elsif by_provider is not null then
     open candidates for
       select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
       from messages m
-      where m.group_id = own and m.provider_id = by_provider and m.id < before and m.id >= oldest
-      order by m.id desc limit most;
-  elsif by_status = 'queued' then
-    open candidates for
-      select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from messages m
-      where m.group_id = own and m.status = 'queued' and m.id < before and m.id >= oldest
-      order by m.id desc limit most;
+      where (m.group_id, m.provider_id, m.id) < (own, by_provider, before)
+        and (m.group_id, m.provider_id, m.id) >= (own, by_provider, oldest)
+        and m.provider_id is not null and m.id < before and m.id >= oldest
+      order by m.group_id desc, m.provider_id desc, m.id desc limit most;
   elsif by_status = 'processing' then
     -- As many as are being sent at this moment, of all groups: no other condition, so that no other index is read.
     open candidates for
@@ -189,20 +195,24 @@ begin
     open candidates for
       select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
       from messages m
-      where m.group_id = own and m.status in ('failed', 'storage_error') and m.id < before and m.id >= oldest
-      order by m.id desc limit most;
-  elsif by_status in ('failed', 'storage_error', 'enqueue_failed', 'cancelled') then
+      where (m.group_id, m.id) < (own, before) and (m.group_id, m.id) >= (own, oldest)
+        and m.status in ('failed', 'storage_error') and m.id < before and m.id >= oldest
+      order by m.group_id desc, m.id desc limit most;
+  elsif by_status is not null then
     open candidates for
       select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
       from messages m
-      where m.group_id = own and m.status = by_status and m.id < before and m.id >= oldest
-        and m.status in ('failed', 'storage_error', 'enqueue_failed', 'cancelled')
-      order by m.id desc limit most;
+      where (m.group_id, m.status, m.id) < (own, by_status, before)
+        and (m.group_id, m.status, m.id) >= (own, by_status, oldest)
+        and m.status <> 'processing' and m.id < before and m.id >= oldest
+      order by m.group_id desc, m.status desc, m.id desc limit most;
   else
     open candidates for
       select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id
-      from messages m where m.group_id = own and m.id < before and m.id >= oldest
-      order by m.id desc limit most;
+      from messages m
+      where (m.group_id, m.id) < (own, before) and (m.group_id, m.id) >= (own, oldest)
+        and m.id < before and m.id >= oldest
+      order by m.group_id desc, m.id desc limit most;
   end if;
   while matched < page loop
     fetch candidates into c;
@@ -217,8 +227,8 @@ begin
       or by_provider is not null and c.provider_id is distinct from by_provider
       or by_message_id is not null
         and btrim(c.rfc_message_id, '<> ') is distinct from btrim(by_message_id, '<> ')
-      or by_subject is not null and not coalesce(lower(c.subject) = lower(by_subject)
-        or c.id >= lately and strpos(lower(c.subject), lower(by_subject)) > 0, false)
+      or by_subject is not null and not coalesce(lower(c.subject) = words
+        or (is_found_by_subject or c.id >= lately) and strpos(lower(c.subject), words) > 0, false)
       or by_recipient is not null and by_message_id is not null and not exists (
         select from recipients r
         where r.group_id = own and r.address_lower = lower(by_recipient) and r.message_id = c.id);
@@ -236,9 +246,9 @@ begin
 end
 $$;
 
-revoke execute on function search_key(text), message_id_key(text), index_messages(),
+revoke execute on function search_key(uuid, text), message_id_key(uuid, text), index_messages(),
   find_messages(uuid, uuid, uuid, integer, text, text, text, text, text, uuid, text) from public;
-grant execute on function search_key(text), message_id_key(text) to smtp_proxy_search, smtp_proxy_trigger;
+grant execute on function search_key(uuid, text), message_id_key(uuid, text) to smtp_proxy_search, smtp_proxy_trigger;
 alter function index_messages() owner to smtp_proxy_trigger;
 alter function find_messages(uuid, uuid, uuid, integer, text, text, text, text, text, uuid, text)
   owner to smtp_proxy_search;

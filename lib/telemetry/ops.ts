@@ -33,7 +33,7 @@ export function opsHandler(
   options: OpsOptions,
 ): (request: Request, asker: Asker) => Promise<Response | undefined> {
   return async (request, asker) => {
-    const answer = answers[new URL(request.url).pathname];
+    const answer = answers[pathOf(request.url)];
     if (answer === undefined) return undefined;
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response(null, { status: 405, headers: { allow: "GET, HEAD" } });
@@ -69,6 +69,13 @@ const answers: Readonly<Record<string, Answer>> = {
     });
   },
 };
+
+/** The path of a request's URL, which is absolute. */
+function pathOf(url: string): string {
+  const begin = url.indexOf("/", url.indexOf("//") + 2);
+  const end = url.indexOf("?", begin);
+  return url.slice(begin, end < 0 ? undefined : end);
+}
 
 async function askInTime({ ready, onFault }: OpsOptions): Promise<Readiness> {
   const late = Promise.withResolvers<Readiness>();

@@ -124,28 +124,33 @@ async function inTime(answer: Promise<Response>, timeoutMs: number): Promise<Res
   }
 }
 
-const headers: Readonly<Record<string, string>> = {
-  "x-content-type-options": "nosniff",
-  "x-frame-options": "DENY",
-  "referrer-policy": "no-referrer",
-  "cross-origin-resource-policy": "same-origin",
-  "content-security-policy":
+const securityHeaders = [
+  ["x-content-type-options", "nosniff"],
+  ["x-frame-options", "DENY"],
+  ["referrer-policy", "no-referrer"],
+  ["cross-origin-resource-policy", "same-origin"],
+  [
+    "content-security-policy",
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-};
+  ],
+] as const;
 
 function secure(response: Response, request: Request, call: Call, limits: AppLimits): void {
-  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
-  response.headers.set("x-correlation-id", call.correlationId);
-  if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
+  const { headers } = response;
+  // No handler sets them, and adding costs less than replacing.
+  for (const [name, value] of securityHeaders) headers.append(name, value);
+  headers.set("x-correlation-id", call.correlationId);
+  if (!headers.has("cache-control")) headers.append("cache-control", "no-store");
   const origin = allowedOrigin(request, limits);
-  if (limits.corsOrigins.length > 0) response.headers.append("vary", "Origin");
+  if (limits.corsOrigins.length > 0) headers.append("vary", "Origin");
   if (origin === undefined) return;
-  response.headers.set("access-control-allow-origin", origin);
-  response.headers.set("access-control-expose-headers", "X-Correlation-ID, X-Next-Cursor, Link, Retry-After");
-  response.headers.set("cross-origin-resource-policy", "cross-origin");
+  headers.set("access-control-allow-origin", origin);
+  headers.set("access-control-expose-headers", "X-Correlation-ID, X-Next-Cursor, Link, Retry-After");
+  headers.set("cross-origin-resource-policy", "cross-origin");
 }
 
 function allowedOrigin(request: Request, { corsOrigins }: AppLimits): string | undefined {
+  if (corsOrigins.length === 0) return undefined;
   const origin = request.headers.get("origin");
   return origin !== null && corsOrigins.includes(origin) ? origin : undefined;
 }

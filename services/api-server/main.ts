@@ -76,7 +76,7 @@ const app = createApp({
   onRequest: requestWatcher(metrics, log),
   onFault,
 });
-await using server = serveApp(app, { host: api.host, port: api.port, onFault });
+await using server = serveApp(app, { host: api.host, port: api.port, stopping: stopping.signal, onFault });
 log.info("listening", { host: api.host, port: server.port });
 
 if (await awaitSchema(administrators, { development, log, signal: stopping.signal })) {

@@ -42,7 +42,7 @@ function gate(operation: Operation, authenticate: Authenticate): MiddlewareHandl
       authorize(principal, operation.action);
       context.set("principal", principal);
     }
-    if (operation.query === undefined && new URL(context.req.url).search !== "") {
+    if (operation.query === undefined && /\?./.test(context.req.url)) {
       throw new Refusal("request_invalid", "this call takes no query parameters");
     }
     if (operation.body === undefined && operation.bodyTypes === undefined && !isEmpty(context.env.bytes)) {

@@ -32,7 +32,7 @@ export async function readRequest(
       chunks.push(value);
     }
   } catch (error) {
-    await reader.cancel();
+    await reader.cancel().catch(() => undefined); // of what is gone nothing needs to be cancelled
     if (error instanceof Refusal) throw error;
     throw new Refusal("request_invalid", "the request ended before its body", { cause: error });
   } finally {

@@ -5,18 +5,25 @@ import { runToJson } from "./child.ts";
 import type { HttpRequest } from "./http_client.ts";
 import type { HttpLoad, HttpReport } from "./http_load.ts";
 import { compareFilters } from "./list_filters.ts";
+import { cpuSecondsOf } from "./measure.ts";
 import { medianOf, type Result } from "./result.ts";
 
 const connections = 20;
+const warmUpSeconds = 3;
 /** Below what a group may have. */
 const maxRules = 900;
 
-/** The API beside hono alone over the same rows, and its lists over many rows and over few. */
+/** The API beside hono alone over the same rows. */
 export async function* api(folder: string, options: BenchOptions): AsyncGenerator<Result> {
   await using system = await openApiSystem(folder, options.rows);
-  const ask: Ask = (load) => askWith(folder, load);
+  const ask: Ask = (pid, load) => askWith(folder, { server: pid, postgres: system.postgresPid }, load);
   yield* reads(system, options, ask);
   yield await rules(system, options, ask);
+}
+
+/** Every list over many rows and over few. */
+export async function* lists(folder: string, options: BenchOptions): AsyncGenerator<Result> {
+  await using system = await openApiSystem(folder, options.rows);
   yield* compareFilters(system.little, system.full, options.listTimes);
 }
 
@@ -26,24 +33,30 @@ interface Read {
   readonly bare: readonly string[];
 }
 
+interface Asked extends HttpReport {
+  /** CPU seconds of a thousand answers. */
+  readonly serverCpu: number;
+  readonly postgresCpu: number;
+}
 type Ask = (
+  pid: number,
   load: Omit<HttpLoad, "connections" | "status"> & { readonly status?: number },
-) => Promise<HttpReport>;
+) => Promise<Asked>;
 
 async function* reads(system: ApiSystem, options: BenchOptions, ask: Ask): AsyncGenerator<Result> {
   const headers = { authorization: `Bearer ${await system.token(system.filled.large)}` };
   for (const { load, ours, bare } of await readsOf(system, headers)) {
-    const [product, yardstick]: [HttpReport[], HttpReport[]] = [[], []];
+    const [product, yardstick]: [Asked[], Asked[]] = [[], []];
     // The first round warms both up.
     for (let round = 0; round <= options.rounds; round++) {
-      const seconds = round === 0 ? 1 : options.seconds;
-      const asked = await ask({
+      const seconds = round === 0 ? warmUpSeconds : options.seconds;
+      const asked = await ask(system.apiPid, {
         port: system.apiPort,
         headers,
         requests: ours.map(get),
         seconds,
       });
-      const beside = await ask({ port: system.bare.port, requests: bare.map(get), seconds });
+      const beside = await ask(system.bare.pid, { port: system.bare.port, requests: bare.map(get), seconds });
       if (round > 0) product.push(asked), yardstick.push(beside);
     }
     yield resultOf("api-server", load, product);
@@ -89,9 +102,9 @@ async function rules(system: ApiSystem, options: BenchOptions, ask: Ask): Promis
       "provider_id": benchProvider,
     }),
   }));
-  const reports: HttpReport[] = [];
+  const reports: Asked[] = [];
   for (let round = 0; round <= options.rounds; round++) {
-    const report = await ask({
+    const report = await ask(system.apiPid, {
       port: system.apiPort,
       requests,
       headers,
@@ -109,20 +122,34 @@ function get(path: string): HttpRequest {
   return { method: "GET", path };
 }
 
-/** The load may be longer than an argument may be. */
-async function askWith(folder: string, load: Parameters<Ask>[0]): Promise<HttpReport> {
+async function askWith(
+  folder: string,
+  pids: { readonly server: number; readonly postgres: number },
+  load: Parameters<Ask>[1],
+): Promise<Asked> {
+  // The load may be longer than an argument may be.
   const file = await Deno.makeTempFile({ dir: folder, suffix: ".json" });
   await Deno.writeTextFile(file, JSON.stringify({ connections, status: 200, ...load }));
-  return await runToJson("./http_load.ts", [file]);
+  const before = [cpuSecondsOf([pids.server]), cpuSecondsOf([pids.postgres])] as const;
+  const report = await runToJson<HttpReport>("./http_load.ts", [file]);
+  const thousands = Math.max(1, report.latency.count) / 1000;
+  const per1000 = (seconds: number) => Math.round(seconds * 1000 / thousands) / 1000;
+  return {
+    ...report,
+    serverCpu: per1000(cpuSecondsOf([pids.server]) - before[0]),
+    postgresCpu: per1000(cpuSecondsOf([pids.postgres]) - before[1]),
+  };
 }
 
-function resultOf(target: string, load: string, reports: readonly HttpReport[]): Result {
-  const values = medianOf(reports.map(({ perSecond, latency }) => ({
+function resultOf(target: string, load: string, reports: readonly Asked[]): Result {
+  const values = medianOf(reports.map(({ perSecond, latency, serverCpu, postgresCpu }) => ({
     perSecond,
     p50: latency.p50,
     p95: latency.p95,
     p99: latency.p99,
     max: latency.max,
+    cpuSecondsPer1000: serverCpu,
+    postgresCpuSecondsPer1000: postgresCpu,
   })));
   const errors: Record<string, number> = {};
   for (const [status, times] of reports.flatMap((report) => Object.entries(report.errors))) {

@@ -15,6 +15,8 @@ import { startProgram, untilReady } from "./program.ts";
 /** An api-server over a full database, hono alone beside it, and a database with little in it for comparison. */
 export interface ApiSystem extends AsyncDisposable {
   readonly apiPort: number;
+  readonly apiPid: number;
+  readonly postgresPid: number;
   readonly bare: Child;
   readonly filled: FilledDatabase;
   /** For the API, of an administrator of both groups. */
@@ -37,7 +39,7 @@ export async function openApiSystem(parent: string, rows: number): Promise<ApiSy
   const cluster = join(folder, "postgres");
   opening.defer(() => removeCluster(cluster));
   const password = crypto.getRandomValues(new Uint8Array(16)).toHex();
-  const { url } = opening.use(
+  const { url, pid: postgresPid } = opening.use(
     await startPostgres({ dir: cluster, port: freePort(), password, durable: true }),
   );
   {
@@ -67,6 +69,8 @@ export async function openApiSystem(parent: string, rows: number): Promise<ApiSy
   const parts = opening.move();
   return {
     apiPort,
+    apiPid: program.pid,
+    postgresPid,
     bare,
     filled: full.filled,
     token: (group) => logIn(apiPort, full.filled.email, group),

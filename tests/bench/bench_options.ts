@@ -14,6 +14,7 @@ export const caseNames = [
   "redis",
   "login",
   "api",
+  "lists",
 ] as const;
 export type CaseName = (typeof caseNames)[number];
 

@@ -1,5 +1,5 @@
 import { compareServers, runLoad } from "./accept_case.ts";
-import { api } from "./api_cases.ts";
+import { api, lists } from "./api_cases.ts";
 import { openBareServer } from "./bare_target.ts";
 import type { BenchOptions, CaseName } from "./bench_options.ts";
 import { both, decay, drain } from "./delivery_cases.ts";
@@ -33,13 +33,14 @@ export async function* runCase(name: CaseName, bench: Bench): AsyncGenerator<Res
   if (name === "redis") return yield* withRedis(bench);
   if (name === "decay") return yield* decays(bench);
   if (name === "login") return yield* login(loginTries);
+  if (name === "lists") return yield* lists(bench.folder, bench.options);
   if (name === "api") return yield* api(bench.folder, bench.options);
   await using system = await open(bench);
   yield* withSystem(name, system, bench);
 }
 
 async function* withSystem(
-  name: Exclude<CaseName, "redis" | "decay" | "login" | "api">,
+  name: Exclude<CaseName, "redis" | "decay" | "login" | "api" | "lists">,
   system: System,
   bench: Bench,
 ): AsyncGenerator<Result> {

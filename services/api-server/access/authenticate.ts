@@ -25,6 +25,8 @@ export interface AuthenticateParts {
 }
 
 const maxRemembered = 10_000;
+/** One statement at a time, and under load one a millisecond, so that each asks for many requests. */
+const batched = { parallel: 1, gapMs: 1, isOutage };
 
 /**
  * Bearer token or API key. Rights are read from the database at every request, for all requests of a moment in one
@@ -37,12 +39,12 @@ export function authenticator(
   const session = coalesce<string, LiveSession | undefined>(async (ids) => {
     const found = new Map((await findSessions(database.system, ids)).map((row) => [row.id, row]));
     return ids.map((id) => ({ ok: true, value: found.get(id) }));
-  }, { parallel: 4, isOutage });
+  }, batched);
   const key = coalesce<Uint8Array, LiveKey | undefined>(async (hashes) => {
     const rows = await findApiKeys(database.system, hashes);
     const found = new Map(rows.map((row) => [new Uint8Array(row.keyHash).toHex(), row]));
     return hashes.map((hash) => ({ ok: true, value: found.get(hash.toHex()) }));
-  }, { parallel: 4, isOutage });
+  }, batched);
   const noteUse = coalesce<string, void>(async (ids) => {
     await useApiKeys(database.system, ids);
     return ids.map(() => ({ ok: true, value: undefined }));
