@@ -177,7 +177,7 @@ export const declaredMetrics = {
       reason: ["retention", "orphans"],
     }),
     weeksKept: gauge(
-      "retention_weeks_kept",
+      "retention_partitions_kept",
       "Weeks of rows that stay longer than retention.rows, for a message that is unfinished or has its body",
     ),
     waits: counter("delivery_waits_total", "Deliveries put off without spending an attempt, by cause", {

@@ -115,7 +115,8 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-async function runs(wanted: WantedProgram, program: FoundProgram): Promise<boolean> {
+/** Whether the program can be run here. */
+export async function runs(wanted: WantedProgram, program: FoundProgram): Promise<boolean> {
   try {
     return (await command(program.path, wanted.try, program.env)).success;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { ensureProgram, type FindOptions, type FoundProgram } from "./debian_program.ts";
+import { ensureProgram, type FindOptions, type FoundProgram, runs } from "./debian_program.ts";
 
 const redis = {
   name: "redis-server",
@@ -8,8 +8,21 @@ const redis = {
     "(Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)",
 } as const;
 
-/** Finds or fetches `redis-server`; `SMTP_PROXY_TEST_REDIS=download` asks for the second way. */
+/** Names another server than the machine's: a program such as `/opt/valkey/bin/valkey-server`, or `download`. */
+export const redisVariable = "SMTP_PROXY_TEST_REDIS";
+
+/**
+ * Finds or fetches `redis-server`. `SMTP_PROXY_TEST_REDIS=download` asks for the second way; any other value is the
+ * program to run, and no other is.
+ */
 export async function ensureRedis(options: FindOptions = {}): Promise<FoundProgram> {
-  const isTold = Deno.env.get("SMTP_PROXY_TEST_REDIS") === "download";
-  return await ensureProgram(redis, { ...isTold && { from: "download" }, ...options });
+  const named = Deno.env.get(redisVariable) ?? "";
+  if (options.from === undefined && named !== "" && named !== "download") return await programAt(named);
+  return await ensureProgram(redis, { ...named === "download" && { from: "download" }, ...options });
+}
+
+async function programAt(path: string): Promise<FoundProgram> {
+  const program: FoundProgram = { path, env: {} };
+  if (await runs({ ...redis, name: path }, program)) return program;
+  throw new Error(`Cannot run Redis: current value of ${redisVariable} is "${path}"`);
 }
