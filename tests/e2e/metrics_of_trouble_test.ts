@@ -15,7 +15,7 @@ const notMoved: Readonly<Record<string, string>> = {
   "log_lines_dropped_total": "needs an output that is stuck",
   "smtp_inline_bodies_total": "needs a store that is away",
   "bodies_removed_total": "needs the daily job",
-  "retention_weeks_kept": "needs a week that is past and unfinished",
+  "retention_partitions_kept": "needs a week that is past and unfinished",
   "delivery_claims_lost_total": "needs two workers that fight for a claim",
   "api_webhook_events_total": "needs a report that is signed",
   "db_errors_total": "needs a database that is down",
