@@ -42,6 +42,10 @@ function gate(operation: Operation, authenticate: Authenticate): MiddlewareHandl
       authorize(principal, operation.action);
       context.set("principal", principal);
     }
+    // The library would answer it by the handler of GET, which does more than to say how long the answer is.
+    if (context.req.raw.method === "HEAD" && operation.answerType !== undefined) {
+      throw new Refusal("method_not_allowed", "this path takes GET", { details: ["GET"] });
+    }
     if (operation.query === undefined && /\?./.test(context.req.url)) {
       throw new Refusal("request_invalid", "this call takes no query parameters");
     }

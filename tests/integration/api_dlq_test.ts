@@ -163,6 +163,10 @@ Deno.test("POST /dlq/reprocess takes no request without ids or filter, and none 
   }
   const id = await world.dead();
   assert.equal((await world.reprocess({ "message_ids": [id], filter: {} })).status, 400);
+  for (const more of [{ limit: 1 }, { cursor: "x" }]) {
+    const ignored = await world.reprocess({ "message_ids": [id], ...more });
+    assert.deepEqual([ignored.status, ignored.body.error], [400, "limit and cursor go with filter"]);
+  }
   assert.equal((await world.reprocess({ "message_ids": ["1700000000000-0"] })).status, 400);
   const foreign = await world.api.ask("POST", "/api/v1/dlq/reprocess", {
     token: await world.foreign(),

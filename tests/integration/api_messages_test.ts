@@ -202,6 +202,12 @@ Deno.test("GET /messages/{id}/raw answers the bytes of either kind of body, and 
   assert.deepEqual([gone.status, gone.body.code], [409, "body_gone"]);
   const lost = await world.add({ storageRef: storageRef.replace(/#\d+/, "#999999999") });
   assert.equal((await world.ask("GET", `/messages/${lost}/raw`)).body.code, "body_gone");
+  const head = await world.ask("HEAD", `/messages/${id}/raw`);
+  assert.deepEqual(
+    [head.status, head.headers.get("allow")],
+    [405, "GET"],
+    "who reads nothing is not told to have",
+  );
   const told = await owner.run(`select resource_id from activity_logs where action = 'messages.read_body'
     and group_id = '${alpha}' and actor_id = '${user}'`);
   assert.equal(told.length, 3);

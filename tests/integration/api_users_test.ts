@@ -120,6 +120,73 @@ Deno.test("a user of several groups is nobody's alone: a group can end the membe
   await api.login("shared@acme.example", elsewhere);
 });
 
+Deno.test("a system administrator who names a group takes the user out of it alone; else each group is told", async () => {
+  await using api = await testApi();
+  const { group } = await company(api);
+  const other = await company(api, "other");
+  const system = await addGroup(api, "system", "system");
+  await addPerson(api, "root@operator.example", [[system, "owner"]]);
+  const root = await api.login("root@operator.example");
+  const user = await addPerson(api, "both@x.example", [[group, "owner"], [other.group, "member"]]);
+  const path = `${users}/${user}`;
+  const of = async (id: string, action: string) =>
+    (await sql(api, "select changes from activity_logs where group_id = $1 and action = $2", [id, action]))
+      .length;
+  assert.equal((await api.ask("PATCH", path, { token: root, body: { email: "b@x.example" } })).status, 200);
+  assert.deepEqual(
+    [await of(group, "admin.update_user"), await of(other.group, "admin.update_user")],
+    [1, 1],
+  );
+  const named = await api.ask("DELETE", path, { token: root, headers: { "x-group-id": other.group } });
+  assert.equal(named.status, 204);
+  const memberships = await sql(api, "select group_id from group_members where user_id = $1", [user]);
+  assert.deepEqual(memberships, [{ "group_id": group }]);
+  assert.deepEqual(
+    [await of(group, "admin.delete_user"), await of(other.group, "admin.delete_user")],
+    [0, 1],
+  );
+  assert.equal((await api.ask("GET", path, { token: root })).body.status, "active");
+  assert.equal((await api.ask("DELETE", path, { token: root })).status, 204);
+  assert.equal((await api.ask("GET", path, { token: root })).status, 404);
+  assert.equal(await of(group, "admin.delete_user"), 1);
+  assert.deepEqual(api.faults, []);
+});
+
+Deno.test("the last owner stays in every pair of ways that two owners may go at once", async () => {
+  await using api = await testApi({ attempts: 1000 });
+  const group = await addGroup(api, "acme");
+  const members = `/api/v1/groups/${group}/members`;
+  const ways = [
+    (id: string, token: string) => api.ask("DELETE", `${users}/${id}`, { token }),
+    (id: string, token: string) =>
+      api.ask("PATCH", `${users}/${id}/status`, { token, body: { status: "suspended" } }),
+    (id: string, token: string) => api.ask("PATCH", `${members}/${id}`, { token, body: { role: "member" } }),
+    (id: string, token: string) => api.ask("DELETE", `${members}/${id}`, { token }),
+  ];
+  for (const [n, first] of ways.entries()) {
+    for (const [m, second] of ways.entries()) {
+      const [a, b] = [`a${n}${m}@acme.example`, `b${n}${m}@acme.example`];
+      const [ann, bob] = [
+        await addPerson(api, a, [[group, "owner"]]),
+        await addPerson(api, b, [[group, "owner"]]),
+      ];
+      const [annToken, bobToken] = [await api.login(a), await api.login(b)];
+      const answers = await Promise.all([first(bob, annToken), second(ann, bobToken)]);
+      const left = await sql(
+        api,
+        `select m.user_id from group_members m join users u on u.id = m.user_id
+         where m.group_id = $1 and m.role = 'owner' and u.status = 'active'`,
+        [group],
+      );
+      assert.equal(left.length, 1, `${n} ${m}: ${JSON.stringify(answers.map(({ body }) => body))}`);
+      assert.ok(answers.every(({ status }) => status < 500));
+      await sql(api, "update users set status = 'active' where status = 'suspended'");
+      await sql(api, "update group_members set role = 'member' where group_id = $1", [group]);
+    }
+  }
+  assert.deepEqual(api.faults, []);
+});
+
 Deno.test("a deleted user is gone from every list, frees the address, and stays in the history", async () => {
   await using api = await testApi();
   const { group, token } = await company(api);

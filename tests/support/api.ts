@@ -216,7 +216,7 @@ async function askApp(app: App, method: string, path: string, question: Question
   });
   const response = await app(request, { remoteAddress: address });
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
+  const isJson = text !== "" && response.headers.get("content-type")?.startsWith("application/json") === true;
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
 

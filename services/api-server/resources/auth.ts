@@ -135,7 +135,9 @@ function changePassword(parts: Parts): Operation {
       const next = await hashPassword(body.new_password);
       const home = { ...principal, group: principal.home };
       await inGroup(parts, { principal: home, call }, async (sql, note) => {
-        await setMemberPassword(sql, principal.user, next, { session });
+        if (!await setMemberPassword(sql, principal.user, next, { session })) {
+          throw new Refusal("not_a_member", "user is not a member of the specified group");
+        }
         await note({
           action: "auth.password_changed",
           resourceType: "user",

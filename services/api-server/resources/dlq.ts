@@ -34,7 +34,7 @@ const reprocessBody = z.strictObject({
     description: "Instead of `message_ids`: the dead letters that all of it holds for",
   }),
   "dry_run": z.boolean().default(false).meta({ description: "Tells what would be done, and does nothing" }),
-  limit: z.number().int().min(1).max(maxAtOnce).default(maxAtOnce).meta({
+  limit: z.number().int().min(1).max(maxAtOnce).optional().meta({
     description: "Of a filter: how many are looked at by one call",
   }),
   cursor: z.string().max(200).optional().meta({
@@ -46,6 +46,8 @@ const reprocessBody = z.strictObject({
 }).refine((body) => body.message_ids !== undefined || body.filter !== undefined, { error: required })
   .refine((body) => body.message_ids === undefined || body.filter === undefined, {
     error: "message_ids and filter exclude each other",
+  }).refine((body) => body.filter !== undefined || (body.limit === undefined && body.cursor === undefined), {
+    error: "limit and cursor go with filter",
   });
 
 const outcomeShape = z.object({
@@ -128,7 +130,7 @@ type Wish = z.output<typeof reprocessBody>;
 
 async function idsOf(sql: GroupSql, wish: Wish): Promise<FoundIds> {
   if (wish.message_ids !== undefined) return { ids: [...new Set(wish.message_ids)] as MessageId[] };
-  const { filter, limit, cursor } = wish;
+  const { filter, limit = maxAtOnce, cursor } = wish;
   return await findMessageIds(sql, deadFilterOf(filter ?? {}), pageOf("reprocess", { limit, cursor }));
 }
 

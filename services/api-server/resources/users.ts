@@ -155,7 +155,7 @@ async function change(
     await updateUser(sql, visibleGroup(principal), before.id, wanted);
     if (hash !== undefined) {
       if (isOperator(principal)) await setAnyPassword(sql as SystemSql, before.id, hash);
-      else await setMemberPassword(sql as GroupSql, before.id, hash, undefined);
+      else if (!await setMemberPassword(sql as GroupSql, before.id, hash, undefined)) throw shared();
     }
     const after = await getUser(sql, principal, id);
     const changes = {
@@ -174,17 +174,25 @@ function remove(parts: Parts): Operation {
     path: "/api/v1/users/{id}",
     tag,
     summary: "Delete a user",
-    description: "A user who belongs to other groups too only leaves this one.",
+    description:
+      "A user who belongs to other groups too only leaves this one, unless a system administrator names none.",
     params,
     handle: async ({ params, ...asking }) => {
       const { principal } = asking;
       if (params.id === principal.user) throw new Refusal("self_deletion", "cannot delete yourself");
       await onUser(parts, asking, params.id, async (sql, note, user) => {
-        await guardOwners(sql, principal, user.id, "cannot delete the last owner");
-        const alone = isOperator(principal) || await isOursAlone(sql as GroupSql, user.id);
+        const alone = await isDecidedHere(sql, principal, user.id);
+        const left = alone ? undefined : principal.group;
+        await guardOwners(sql, principal, user.id, "cannot delete the last owner", left);
         const { email, "account_type": type } = userOf(user);
         const changes = { email: [email, null], "account_type": [type, null], left: !alone };
-        await note({ action: "admin.delete_user", resourceType: "user", resourceId: user.id, changes });
+        await note({
+          action: "admin.delete_user",
+          resourceType: "user",
+          resourceId: user.id,
+          changes,
+          ...(left === undefined ? {} : { group: left }),
+        });
         if (alone) await removeUser(sql, user.id);
         else await deleteMember(sql, principal.group, user.id);
       });
@@ -214,15 +222,27 @@ export async function onUser<T>(
     const user = await getUser(sql, principal, id);
     const memberships = await listMemberships(sql, user.id);
     for (const { groupId, role } of memberships) requireMayTouch(principal, groupId, role, user.id);
-    // An operator's change is filed where the user is.
-    const group = visibleGroup(principal) ?? memberships[0]?.groupId;
-    return await work(
-      sql,
-      (change) => note({ ...(group === undefined ? {} : { group }), ...change }),
-      user,
-      group,
-    );
+    // An operator's change is filed wherever the user is.
+    const groups = memberships.map(({ groupId }) => groupId);
+    const told: Note = async (change) => {
+      if (!isOperator(principal) || change.group !== undefined || groups.length === 0) {
+        return await note(change);
+      }
+      for (const group of groups) await note({ group, ...change });
+    };
+    return await work(sql, told, user, visibleGroup(principal) ?? groups[0]);
   });
+}
+
+/** Whether the group acted in, or an operator who names none, decides about the user himself and not his membership. */
+async function isDecidedHere(
+  sql: GroupSql | SystemSql,
+  principal: Principal,
+  user: UserId,
+): Promise<boolean> {
+  if (!isOperator(principal)) return await isOursAlone(sql as GroupSql, user);
+  return !principal.named ||
+    (await listMemberships(sql, user)).every(({ groupId }) => groupId === principal.group);
 }
 
 function requireMayTouch(principal: Principal, group: GroupId, role: Role, user: UserId): void {
@@ -237,16 +257,23 @@ export async function requireAlone(
   user: UserEntry,
 ): Promise<void> {
   if (isOperator(principal) || await isOursAlone(sql as GroupSql, user.id)) return;
-  throw new Refusal("user_is_shared", "only a system administrator may change this user");
+  throw shared();
 }
 
+function shared(): Refusal {
+  return new Refusal("user_is_shared", "only a system administrator may change this user");
+}
+
+/** Of the groups that the principal sees, or of the one that the user leaves alone. */
 async function guardOwners(
   sql: GroupSql | SystemSql,
   principal: Principal,
   user: UserId,
   sentence: string,
+  left?: GroupId,
 ): Promise<void> {
   for (const { groupId, role } of await listMemberships(sql, user)) {
+    if (left !== undefined && groupId !== left) continue;
     if (role === "owner" && (isOperator(principal) || groupId === principal.group)) {
       await requireOtherOwner(sql, groupId, user, sentence);
     }
