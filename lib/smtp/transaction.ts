@@ -115,6 +115,7 @@ async function sendBody(
   if (message.wire === undefined) {
     if (!await writePieces(channel, message, progress, bounds)) return;
   } else {
+    requireTime(channel, bounds);
     progress.isDotWritten = !channel.isDead;
     channel.write(message.wire);
   }
@@ -124,6 +125,16 @@ async function sendBody(
   });
   progress.answer = answer;
   if (answer.code === 421) channel.destroy();
+}
+
+/**
+ * A process that stood still finds the server's replies before it finds that its time is over, and somebody else may be
+ * sending the message by now: so the clock is asked before what cannot be taken back.
+ */
+function requireTime(channel: Channel, bounds: CallBounds): void {
+  if (performance.now() < bounds.deadline) return;
+  channel.destroy();
+  throw new SmtpFailure("timeout", "The call's time was over before the message was handed over");
 }
 
 /** Writes as fast as the server reads; false when it refused before the end. */
@@ -139,6 +150,7 @@ async function writePieces(
         progress.answer = await earlyAnswer(channel, bounds);
         return false;
       }
+      requireTime(channel, bounds);
       progress.isDotWritten = piece.isLast && !channel.isDead;
       // After the last dot only the answer is waited for.
       if (!channel.write(piece.bytes) && !piece.isLast) await channel.drained(bounds);

@@ -62,6 +62,32 @@ Deno.test("smtp relay: a line ending that is none is refused before anything is 
   assert.equal(sink.mails.length, 0);
 });
 
+Deno.test("smtp relay: a call whose time is over hands no message over any more", async () => {
+  const callTimeoutMs = 500;
+  await using sink = await SmtpSink.open();
+  const settings = { host: "127.0.0.1", port: sink.port, tls: "none" };
+  await using esp = openEsp(smtpRelay, settings, { callTimeoutMs });
+  const began = performance.now();
+  const large = streamedBody(Buffer.from(`Subject: x\r\n\r\n${"text\r\n".repeat(100_000)}`));
+  // As after a process that stood still, or with a store that has hung: the relay waits, and the bytes come late.
+  const late = {
+    ...large,
+    stream: () =>
+      large.stream().pipeThrough(
+        new TransformStream<Uint8Array, Uint8Array>({
+          async transform(chunk, controller) {
+            while (sink.steps.some(({ at }) => at === "DATA") && performance.now() < began + callTimeoutMs) {
+              await new Promise((resolve) => setTimeout(resolve, 10));
+            }
+            controller.enqueue(chunk);
+          },
+        }),
+      ),
+  };
+  assert.deepEqual(await deliverInWords(esp, parcelOf(["b@example.org"], late)), ["retry provider timeout"]);
+  assert.equal(sink.mails.length, 0);
+});
+
 Deno.test("smtp relay: strip_dkim removes signatures, otherwise they stay", async () => {
   await using sink = await SmtpSink.open();
   for (const isStripped of [false, true]) {
