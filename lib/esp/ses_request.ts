@@ -62,28 +62,31 @@ function documentOf({ recipients, from, configurationSet, tags }: SesEnvelope): 
 }
 
 function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+  return bytes.toBase64();
 }
 
 function base64Length(size: number): number {
   return 4 * Math.ceil(size / 3);
 }
 
+const encoder = new TextEncoder();
+
 /** Fills an array of known length, and hashes it on the way so that the hash of much stops nobody for long. */
 class AsciiWriter {
-  readonly #bytes: Buffer;
+  readonly #bytes: Uint8Array;
   readonly #hash = createHash("sha256");
   #at = 0;
 
   constructor(length: number) {
-    this.#bytes = Buffer.alloc(length);
+    this.#bytes = new Uint8Array(length);
   }
 
   text(text: string): void {
     if (this.#at + text.length > this.#bytes.length) {
       throw new Error("Cannot send body: it has more bytes than it says");
     }
-    const end = this.#at + this.#bytes.write(text, this.#at, "latin1");
+    // Of ASCII it is as many bytes; a Buffer's own `write` is hundreds of times slower.
+    const end = this.#at + encoder.encodeInto(text, this.#bytes.subarray(this.#at)).written;
     this.#hash.update(this.#bytes.subarray(this.#at, end));
     this.#at = end;
   }

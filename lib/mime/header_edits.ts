@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { latin1Bytes } from "./latin1.ts";
 import { onlyRecipients } from "./recipient_fields.ts";
 import type { RecipientFields } from "./recipient_fields.ts";
 
@@ -65,7 +66,7 @@ export function editHeader(header: Uint8Array, edits: HeaderEdits): Uint8Array {
   if (isSame) return header;
   // A first line that begins with white space would otherwise continue the field before it.
   const from = /^[ \t]/.test(kept[0] ?? "") ? 1 : 0;
-  return Buffer.from([...kept.slice(0, from), ...top, ...kept.slice(from)].join(""), "latin1");
+  return latin1Bytes([...kept.slice(0, from), ...top, ...kept.slice(from)].join(""));
 }
 
 /** The fields of a header section, each with its folded lines and line ends; a blank line is one of its own. */

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { latin1Bytes } from "../mime/latin1.ts";
 import { openOutgoing, outgoingOf } from "../mime/outgoing.ts";
 import type { Outgoing } from "../mime/outgoing.ts";
 import type { Body } from "../store/body.ts";
@@ -78,7 +79,7 @@ export class DotStuffer {
     if (found !== null) throw bareFailure(found[0] === "\n" ? "LF" : "CR");
     const skip = this.#before.length;
     this.#before = text.endsWith("\n") ? "\r\n" : text.endsWith("\r") ? "\r" : "";
-    return text.includes("\n.") ? Buffer.from(text.replaceAll("\n.", "\n..").slice(skip), "latin1") : piece;
+    return text.includes("\n.") ? latin1Bytes(text.replaceAll("\n.", "\n..").slice(skip)) : piece;
   }
 
   /** What ends the message: a line end when the last line has none, then the line with the dot. */
