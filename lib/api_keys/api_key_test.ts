@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { hashApiKey, issueApiKey, looksLikeApiKey } from "./api_key.ts";
+import { hashApiKey, issueApiKey, looksLikeApiKey, withoutKeys } from "./api_key.ts";
 
 Deno.test("issueApiKey() makes keys that look like keys, all different, with prefix and SHA-256", async () => {
   const keys = new Set<string>();
@@ -34,4 +34,18 @@ Deno.test("looksLikeApiKey() takes passwords, tokens and cut keys for none", asy
     "a.b.c",
   ];
   for (const other of others) assert.equal(looksLikeApiKey(other), false, other);
+});
+
+Deno.test("withoutKeys() leaves the secret of every key out, also of cut ones, and all else as it is", async () => {
+  const { key, prefix } = await issueApiKey();
+  const shown = `sp_${prefix}_…`;
+  const cases = [
+    [key, shown],
+    [`user:${key}\n`, `user:${shown}\n`],
+    [` ${key.slice(0, -3)} and ${key}=`, ` ${shown} and ${shown}=`],
+    [key.toLowerCase(), shown.toLowerCase()],
+    ["sp_shop@example.com", "sp_shop@example.com"],
+    [shown, shown],
+  ] as const;
+  for (const [text, expected] of cases) assert.equal(withoutKeys(text), expected, text);
 });

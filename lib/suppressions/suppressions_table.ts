@@ -1,5 +1,6 @@
 import { type GroupId, lastId, type UserId } from "../ids.ts";
 import type { GroupSql, SystemSql } from "../postgres/sql.ts";
+import { Refusal } from "../refusal.ts";
 
 /** Why an address is not sent to. */
 export type SuppressionReason = "bounce" | "complaint" | "unsubscribe" | "manual";
@@ -26,12 +27,18 @@ export interface NewSuppression {
 }
 
 const tries = 3;
+/** Addresses on one group's list, beside those that services report. */
+const mostSuppressions = 1_000_000;
 
-/** Suppresses an address; what was suppressed before stays as it is and is answered with `isNew` false. */
+/**
+ * Suppresses an address; what was suppressed before stays as it is and is answered with `isNew` false. Throws
+ * Refusal("too_many") for an address more than a group may have.
+ */
 export async function addSuppression(
   sql: GroupSql,
   group: GroupId,
   { address, reason, note, createdBy }: NewSuppression,
+  most = mostSuppressions,
 ): Promise<{ readonly entry: Suppression; readonly isNew: boolean }> {
   // Another may take it off the list between the two.
   for (let n = 0; n < tries; n++) {
@@ -40,11 +47,46 @@ export async function addSuppression(
       values (${group}, lower(${address}), ${reason}, ${note ?? null}, ${createdBy})
       on conflict (group_id, address) do nothing
       returning id, address, reason, note, created_at, created_by`;
-    if (added !== undefined) return { entry: added, isNew: true };
+    if (added !== undefined) {
+      await refuseMore(sql, group, most);
+      return { entry: added, isNew: true };
+    }
     const [known] = await listSuppressions(sql, group, { address }, { limit: 1 });
     if (known !== undefined) return { entry: known, isNew: false };
   }
   throw new Error("Cannot suppress an address: others add and remove it all the time");
+}
+
+/** Suppresses many addresses as `addSuppression` does one, and answers how many of them were not on the list. */
+export async function addSuppressions(
+  sql: GroupSql,
+  group: GroupId,
+  { addresses, reason, note, createdBy }: Omit<NewSuppression, "address"> & {
+    readonly addresses: readonly string[];
+  },
+  most = mostSuppressions,
+): Promise<number> {
+  // In one order, so that two who name the same addresses never wait for each other crosswise.
+  const added = await sql`
+    insert into suppressions (group_id, address, reason, note, created_by)
+    select ${group}, address, ${reason}, ${note ?? null}, ${createdBy}
+    from (select distinct lower(given) collate "C" as address from unnest(${addresses}::text[]) given) as a
+    order by address
+    on conflict (group_id, address) do nothing returning id`;
+  if (added.length > 0) await refuseMore(sql, group, most);
+  return added.length;
+}
+
+/** Ends the transaction of whoever added more than there may be. */
+async function refuseMore(sql: GroupSql, group: GroupId, most: number): Promise<void> {
+  const more =
+    await sql`select from suppressions where group_id = ${group} order by address offset ${most} limit 1`;
+  if (more.length > 0) {
+    throw new Refusal(
+      "too_many",
+      `a group suppresses at most ${most} addresses: take some off the list first`,
+    );
+  }
 }
 
 /** A page of a group's suppressions, newest first. */

@@ -1,3 +1,4 @@
+import { withoutKeys } from "../../lib/api_keys/api_key.ts";
 import { useApiKeys } from "../../lib/api_keys/api_keys_table.ts";
 import { coalesce } from "../../lib/coalesce.ts";
 import { parseCidr } from "../../lib/network/cidr.ts";
@@ -100,7 +101,7 @@ export async function openThrottle(
   return throttle;
 }
 
-/** As the table keeps names: lower case, without NUL, bounded. */
+/** As the table keeps names: lower case, without NUL, bounded, and without the secret of a key given for one. */
 function storable(username: string): string {
-  return username.toLowerCase().replaceAll("\0", "").slice(0, 255);
+  return withoutKeys(username).toLowerCase().replaceAll("\0", "").slice(0, 255);
 }

@@ -16,6 +16,9 @@ export class CommandTrace {
   begin(verb: string): void {
     this.#verb = verb;
     this.#line = undefined;
+    this.#mechanism = "";
+    this.#sender = undefined;
+    if (verb === "AUTH") this.#tried = undefined;
   }
 
   /** MAIL and RCPT as given; the bytes are looked at before the next command only. */

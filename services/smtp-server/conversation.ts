@@ -1,3 +1,4 @@
+import { withoutKeys } from "../../lib/api_keys/api_key.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { CommandTrace } from "./command_trace.ts";
@@ -339,7 +340,7 @@ export class Conversation {
       observer.login("failure");
       this.#trace.failedFor(login.username);
       const code = error instanceof Refusal ? error.code : "fault";
-      this.#log.info("authentication failed", { username: login.username, reason: code });
+      this.#log.info("authentication failed", { username: withoutKeys(login.username), reason: code });
       this.#fail(error);
       if (code === "credentials_wrong" && ++this.#loginFailures >= limits.maxLoginFailures) {
         this.#tooMany("failed authentications");

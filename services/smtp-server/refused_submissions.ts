@@ -1,4 +1,4 @@
-import { looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
+import { withoutKeys } from "../../lib/api_keys/api_key.ts";
 import { coalesce } from "../../lib/coalesce.ts";
 import { newId, type RefusedSubmissionId } from "../../lib/ids.ts";
 import { addressKey } from "../../lib/network/cidr.ts";
@@ -34,8 +34,10 @@ const defaultShares = {
   /** Of one client address (IPv6: /64) that has not logged in. */
   ofAddress: 30,
   ofGroup: 120,
+  /** Of these, half at most of clients that have not logged in: no crowd of them hides what a group was refused. */
   inAll: 1000,
 };
+const longestAccount = 255;
 const stopMs = 2000;
 
 /** Refusals beside the first of their kind, at the end of the window one record. */
@@ -57,6 +59,7 @@ export class RefusedSubmissions implements AsyncDisposable {
   readonly #shares: typeof defaultShares;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Map<string, number>();
+  #strangers = 0;
   readonly #writing = new Set<Promise<void>>();
   #fresh: RefusedSubmission[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -74,7 +77,8 @@ export class RefusedSubmissions implements AsyncDisposable {
   note(step: RefusedStep): void {
     const now = (this.#options.now ?? defaultNow)();
     const { identity, client, reason } = step;
-    const account = identity?.username ?? step.tried ?? "";
+    // Who gives a key for the name gives a secret away; and nobody's name is longer.
+    const account = withoutKeys(identity?.username ?? step.tried ?? "").slice(0, longestAccount);
     const address = addressKey(client.address);
     const key = JSON.stringify([identity?.group, account.toLowerCase(), address, reason]);
     const tally = this.#tallies.get(key);
@@ -105,8 +109,10 @@ export class RefusedSubmissions implements AsyncDisposable {
 
   #takeShare(whose: string, isGroup: boolean): boolean {
     const used = this.#used.get(whose) ?? 0;
-    const share = isGroup ? this.#shares.ofGroup : this.#shares.ofAddress;
-    if (used >= share || this.#tallies.size >= this.#shares.inAll) return false;
+    const { ofGroup, ofAddress, inAll } = this.#shares;
+    if (used >= (isGroup ? ofGroup : ofAddress) || this.#tallies.size >= inAll) return false;
+    if (!isGroup && this.#strangers >= inAll / 2) return false;
+    if (!isGroup) this.#strangers++;
     this.#used.set(whose, used + 1);
     return true;
   }
@@ -130,6 +136,7 @@ export class RefusedSubmissions implements AsyncDisposable {
     }
     this.#tallies.clear();
     this.#used.clear();
+    this.#strangers = 0;
   }
 
   #writeFresh(): void {
@@ -163,7 +170,7 @@ function recordOf(step: RefusedStep, account: string, at: Date): RefusedSubmissi
   return {
     id: newId<RefusedSubmissionId>(),
     group: identity?.group,
-    account: account === "" ? undefined : withoutKey(account),
+    account: account === "" ? undefined : account,
     address: client.address,
     command,
     sender,
@@ -177,11 +184,6 @@ function recordOf(step: RefusedStep, account: string, at: Date): RefusedSubmissi
     firstAt: at,
     lastAt: at,
   };
-}
-
-/** Who gives a key for the name gives a secret away. */
-function withoutKey(account: string): string {
-  return looksLikeApiKey(account) ? `${account.slice(0, 11)}_…` : account;
 }
 
 const maxWaiting = 2000;

@@ -114,8 +114,31 @@ Deno.test("RefusedSubmissions counts what cannot be written, and tells of it onc
 Deno.test("RefusedSubmissions keeps no key that was given for the name", async () => {
   const { refused, written } = book();
   const key = `sp_abcdefgh_${"k".repeat(43)}`;
-  refused.note(step({ tried: key }));
+  for (const tried of [key, `shop ${key}`, key.slice(0, -1)]) refused.note(step({ tried }));
   await refused[Symbol.asyncDispose]();
-  assert.equal(written[0]?.account, "sp_abcdefgh_…");
+  assert.deepEqual(written.map(({ account }) => account), [
+    "sp_abcdefgh_…",
+    "shop sp_abcdefgh_…",
+    "sp_abcdefgh_…",
+  ]);
   assert.doesNotMatch(JSON.stringify(written), /kkk/);
+});
+
+Deno.test("RefusedSubmissions keeps room for those who are logged in, whoever else comes", async () => {
+  const { refused, written, results } = book({ shares: { inAll: 20 } });
+  for (let n = 0; n < 100; n++) refused.note(step({ from: `198.51.100.${n}` }));
+  for (let n = 0; n < 10; n++) refused.note(step({ identity: identityOf("g", `account-${n}`) }));
+  await refused[Symbol.asyncDispose]();
+  assert.equal(written.filter(({ group }) => group === "g").length, 10);
+  assert.deepEqual([written.length, results.left_out], [20, 90]);
+});
+
+Deno.test("RefusedSubmissions holds no more of a name than is kept", async () => {
+  const { refused, written } = book();
+  for (const end of ["a", "b"]) refused.note(step({ tried: "x".repeat(9000) + end }));
+  await refused[Symbol.asyncDispose]();
+  assert.deepEqual(written.map(({ account, times }) => [account, times]), [["x".repeat(255), 1], [
+    "x".repeat(255),
+    1,
+  ]]);
 });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { EspEvent } from "../../lib/esp/event.ts";
 import { storeEvents } from "../../lib/events/webhooks_table.ts";
-import { newId, type ProviderId } from "../../lib/ids.ts";
+import { type GroupId, newId, type ProviderId, type UserId } from "../../lib/ids.ts";
+import { addSuppression, addSuppressions } from "../../lib/suppressions/suppressions_table.ts";
 import { addGroup, addPerson, type TestApi, testApi } from "../support/api.ts";
 import { addSent, asSuperuser, type SentMessage, tenant } from "../support/webhook_scene.ts";
 
@@ -65,6 +66,66 @@ Deno.test("POST /suppressions of one address by many at once adds it once", asyn
     (await asSuperuser(api, "select from activity_logs where action = 'suppression.create'")).length,
     1,
   );
+});
+
+Deno.test("POST /suppressions/import adds many addresses at once, each once, and tells of it in one activity", async () => {
+  await using api = await testApi();
+  const [alpha, beta] = [await addGroup(api, "alpha"), await addGroup(api, "beta")];
+  const user = await addPerson(api, "admin@alpha.example", [[alpha, "admin"]]);
+  const token = await api.login("admin@alpha.example");
+  const add = (body: unknown) => api.ask("POST", `${path}/import`, { token, body });
+  await asSuperuser(
+    api,
+    "insert into suppressions (group_id, address, reason) values ($1, 'known@x.example', 'bounce'), ($2, 'a@x.example', 'bounce')",
+    [alpha, beta],
+  );
+  const addresses = ["b@x.example", "A@X.example", "known@x.example", "a@x.example", "c@b\u00fccher.example"];
+  const { status, body } = await add({ addresses, reason: "unsubscribe", note: "an old list" });
+  assert.deepEqual([status, body], [200, { added: 3, known: 2 }]);
+  assert.deepEqual((await add({ addresses })).body, { added: 0, known: 5 });
+  assert.deepEqual((await addressesOf(api, alpha)).sort(), [
+    "a@x.example unsubscribe",
+    "b@x.example unsubscribe",
+    "c@xn--bcher-kva.example unsubscribe",
+    "known@x.example bounce",
+  ]);
+  assert.deepEqual(await addressesOf(api, beta), ["a@x.example bounce"]);
+  const told = await asSuperuser(
+    api,
+    "select actor_id, action, changes from activity_logs where group_id = $1",
+    [
+      alpha,
+    ],
+  );
+  assert.deepEqual(told.filter(({ action }) => String(action).startsWith("suppression")), [{
+    "actor_id": user,
+    action: "suppression.import",
+    changes: { added: 3, reason: "unsubscribe", note: "an old list" },
+  }]);
+  for (const wrong of [[], ["nobody"], Array.from({ length: 1001 }, (_, n) => `${n}@x.example`)]) {
+    assert.equal((await add({ addresses: wrong })).status, 400);
+  }
+  assert.deepEqual(api.faults, []);
+});
+
+Deno.test("addSuppression() and addSuppressions() refuse what is more than a group may have, and then add nothing", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "alpha") as GroupId;
+  const createdBy = await addPerson(api, "admin@alpha.example", [[group, "admin"]]) as UserId;
+  const wish = { reason: "manual", note: undefined, createdBy } as const;
+  const { group: database } = api.databases;
+  const many = (...addresses: string[]) =>
+    database.forGroup(group, (sql) => addSuppressions(sql, group, { addresses, ...wish }, 3));
+  const one = (address: string) =>
+    database.forGroup(group, (sql) => addSuppression(sql, group, { address, ...wish }, 3));
+  assert.equal(await many("a@x.example", "b@x.example"), 2);
+  await assert.rejects(many("c@x.example", "d@x.example"), { code: "too_many" });
+  assert.equal((await one("c@x.example")).isNew, true);
+  await assert.rejects(one("d@x.example"), { code: "too_many" });
+  // What is on the list needs no room.
+  assert.equal((await one("c@x.example")).isNew, false);
+  assert.equal(await many("a@x.example"), 0);
+  assert.equal((await addressesOf(api, group)).length, 3);
 });
 
 Deno.test("GET /suppressions pages and filters a group's own list", async () => {

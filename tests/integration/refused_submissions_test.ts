@@ -71,6 +71,7 @@ Deno.test("what is refused is kept once, with who, from where, what and why, and
   });
   await using owner = await openSession({ url: database.ownerUrl });
   const refusals: string[] = [];
+  let logged = "";
   {
     await using scene = await openScene(database);
     await using wire = await greeted(scene.stage);
@@ -109,6 +110,7 @@ Deno.test("what is refused is kept once, with who, from where, what and why, and
     );
     await ask("MAIL FROM:<a@example.com>");
     assert.deepEqual(scene.log.lines, []);
+    logged = JSON.stringify(scene.stage.watcher.infos);
   }
   const rows = await owner.run("select * from refused_submissions order by id");
   const told = rows.map((row) => [
@@ -147,7 +149,9 @@ Deno.test("what is refused is kept once, with who, from where, what and why, and
     assert.ok(String(row["correlation_id"]).length > 5);
     assert.deepEqual(row["first_at"], row["last_at"]);
   }
-  const all = JSON.stringify(rows);
+  const tries = await owner.run("select account from auth_attempts");
+  assert.ok(tries.length > 0 && logged.includes("sp_abcdefgh_…"));
+  const all = JSON.stringify([rows, tries]) + logged;
   const secrets = [right, wrong, "kkkk", plainToken("Shop", wrong), plainToken("shop", right)];
   for (const secret of secrets) assert.ok(!all.includes(secret), secret);
 });

@@ -97,6 +97,12 @@ export const mailCases: Readonly<Record<string, AccessCase>> = {
     answers: [200],
     foreign: "own",
   },
+  "POST /api/v1/suppressions/import": {
+    allowed: who.adminsAndKeys,
+    make: () => ({ path: `${base}/suppressions/import`, body: { addresses: ["many@there.example"] } }),
+    answers: [200],
+    foreign: "own",
+  },
   "DELETE /api/v1/suppressions/{id}": {
     allowed: who.adminsAndKeys,
     make: async (world) => ({ path: `${base}/suppressions/${await newSuppression(world)}` }),

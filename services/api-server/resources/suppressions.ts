@@ -3,6 +3,7 @@ import { parseMailbox } from "../../../lib/mime/address.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import {
   addSuppression,
+  addSuppressions,
   listSuppressions,
   removeSuppression,
   type Suppression,
@@ -26,13 +27,15 @@ const suppressionShape = z.object({
   "created_by": z.string().nullable().meta({ description: "Null for what a service reported" }),
 }).openapi("Suppression");
 
+const why = { reason: reason.default("manual"), note: z.string().trim().max(500).optional() };
+const maxAddresses = 1000;
 const tag = "suppressions";
 const resourceType = "suppression";
 const path = "/api/v1/suppressions";
 
 /** Addresses that a group does not send to. */
 export function suppressionOperations(parts: Parts): readonly Operation[] {
-  return [list(parts), add(parts), remove(parts)];
+  return [list(parts), add(parts), addMany(parts), remove(parts)];
 }
 
 function list(parts: Parts): Operation {
@@ -71,11 +74,7 @@ function add(parts: Parts): Operation {
     tag,
     summary: "Send to an address no more",
     description: "An address that is on the list stays as it is, and is answered as such.",
-    body: z.strictObject({
-      address,
-      reason: reason.default("manual"),
-      note: z.string().trim().max(500).optional(),
-    }),
+    body: z.strictObject({ address, ...why }),
     answer: { status: 200, schema: suppressionShape },
     handle: async ({ body, ...asking }) => {
       const { group, user } = asking.principal;
@@ -83,7 +82,7 @@ function add(parts: Parts): Operation {
         const { entry, isNew } = await addSuppression(sql, group, {
           address: normal(body.address),
           reason: body.reason,
-          note: body.note === "" ? undefined : body.note,
+          note: noteOf(body),
           createdBy: user,
         });
         if (isNew) {
@@ -95,6 +94,39 @@ function add(parts: Parts): Operation {
           });
         }
         return suppressionOf(entry);
+      });
+    },
+  });
+}
+
+function addMany(parts: Parts): Operation {
+  return operation({
+    action: "suppressions:write",
+    method: "post",
+    path: `${path}/import`,
+    tag,
+    summary: "Send to many addresses no more",
+    description: `At most ${maxAddresses} at once. Those that are on the list stay as they are.`,
+    body: z.strictObject({ addresses: z.array(address).min(1).max(maxAddresses), ...why }),
+    answer: {
+      status: 200,
+      schema: z.object({
+        added: z.number().int(),
+        known: z.number().int().meta({ description: "Those that were on the list, and repetitions" }),
+      }),
+    },
+    handle: async ({ body, ...asking }) => {
+      const { group, user } = asking.principal;
+      const { addresses, reason } = body;
+      return await inGroup(parts, asking, async (sql, tell) => {
+        const note = noteOf(body);
+        const wish = { addresses: addresses.map(normal), reason, note, createdBy: user };
+        const added = await addSuppressions(sql, group, wish);
+        if (added > 0) {
+          const changes = { added, reason, ...note !== undefined && { note } };
+          await tell({ action: "suppression.import", resourceType, changes });
+        }
+        return { added, known: addresses.length - added };
       });
     },
   });
@@ -121,6 +153,10 @@ function remove(parts: Parts): Operation {
 /** As recipients are written when they are accepted. */
 function normal(text: string): string {
   return parseMailbox(text)?.address ?? text;
+}
+
+function noteOf({ note }: { readonly note?: string | undefined }): string | undefined {
+  return note === "" ? undefined : note;
 }
 
 function told({ address, reason, note }: Suppression) {
