@@ -34,3 +34,45 @@ Deno.test("the README names tasks that exist", async () => {
   assert.ok(named.size >= 5);
   for (const name of named) assert.ok(name in tasks, `there is no task ${name}`);
 });
+
+/** What somebody who installs, watches, upgrades or extends looks for. */
+const headings = [
+  "Run it",
+  "How a message travels",
+  "What it promises, exactly",
+  "Who is kept from what",
+  "Providers",
+  "The API by example",
+  "Routing rules",
+  "What services report",
+  "Settings",
+  "In containers",
+  "On a bare host",
+  "Observe",
+  "Scale",
+  "Upgrade",
+  "Rotate keys",
+  "When something is wrong",
+  "Back up and restore",
+  "Metrics",
+  "Decisions",
+  "Speed",
+];
+
+Deno.test("the README has every section that is looked for, and its links to sections lead somewhere", async () => {
+  const readme = await Deno.readTextFile("README.md");
+  const found = [...readme.matchAll(/^##+ (.*)$/gm)].map(([, heading = ""]) => heading);
+  assert.deepEqual(headings.filter((heading) => !found.includes(heading)), []);
+  const anchors = new Set(
+    found.map((heading) => heading.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-")),
+  );
+  for (const [, anchor = ""] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(anchors.has(anchor), anchor);
+});
+
+Deno.test("the README names alerts that exist", async () => {
+  const readme = await Deno.readTextFile("README.md");
+  const rules = await Deno.readTextFile("services/operations/alerts.yaml");
+  const named = [...readme.matchAll(/`(SmtpProxy\w+)`/g)].map(([, name = ""]) => name);
+  assert.ok(named.length >= 5);
+  for (const name of named) assert.ok(rules.includes(`alert: ${name}\n`), name);
+});
