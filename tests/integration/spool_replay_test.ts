@@ -187,3 +187,34 @@ Deno.test("spool replay says what it did, with the permissions of its task, and 
   await Deno.remove(join(room.folder, "messages", "FORMAT"));
   assert.equal((await run("replay")).code, 1);
 });
+
+Deno.test("spool replay and migrate hold do nothing while a service is connected, of this database alone", async () => {
+  await using room = await Room.open();
+  await room.keep();
+  const variables = {
+    SMTP_PROXY_DATABASE_OWNER_URL: room.database.ownerUrl,
+    SMTP_PROXY_STORAGE_PATH: join(room.folder, "messages"),
+  };
+  const run = (name: "spool" | "migrate", ...args: readonly string[]) =>
+    runProgram(name, args, variables, room.folder);
+  await using other = await testDatabase();
+  await using _elsewhere = await openSession({ url: other.ownerUrl, applicationName: "queue-worker" });
+  const url = room.database.urlFor("smtp_proxy_intake");
+  {
+    await using _service = await openSession({
+      url,
+      role: "smtp_proxy_intake",
+      applicationName: "smtp-server",
+    });
+    const refused = await Promise.all([
+      run("spool", "replay"),
+      run("migrate", "hold", "--older-than", "2026-01-31T23:00:00Z"),
+    ]);
+    for (const { code, stderr } of refused) {
+      assert.equal(code, 1);
+      assert.match(stderr, /^Cannot touch rows of all groups while services run: stop smtp-server first$/m);
+    }
+    assert.deepEqual(await room.rows(), []);
+  }
+  assert.equal((await run("spool", "replay")).stdout, "1 made dead letters; 0 have their rows\n");
+});
