@@ -30,6 +30,15 @@ export async function recordActivity(sql: Sql, activity: Activity): Promise<void
       ${activity.comment ?? null}, ${activity.address ?? null}::inet, ${activity.correlationId ?? null})`;
 }
 
+/** How many test messages a group has sent since a moment; certain while the group is locked. */
+export async function countTestMessages(sql: GroupSql, group: GroupId, since: Date): Promise<number> {
+  const [row] = await sql<{ count: number }>`
+    select count(*)::int as count from activity_logs
+    where group_id = ${group} and id >= ${firstIdAt(since.getTime())}::uuid and action = 'provider.test'
+      and changes ? 'to'`;
+  return row?.count ?? 0;
+}
+
 /** An activity as it is listed. */
 export interface ActivityEntry {
   readonly id: string;

@@ -148,7 +148,7 @@ export const settings = {
   "auth.issuer": setting(text, "smtp-proxy", "Issuer of API tokens"),
   "auth.audience": setting(text, "smtp-proxy-api", "Audience of API tokens"),
 
-  "rate_limit.default_monthly_limit": setting(whole(0, 1e12), 10_000, "Messages a month of a new group; 0 is unlimited"),
+  "rate_limit.default_monthly_limit": setting(whole(0, 2_147_483_647), 10_000, "Messages a month of a new group; 0 is unlimited"),
   "rate_limit.login_attempts_limit": setting(whole(1, 1000), 5, "Failed logins to the API after which an account or an address is locked"),
   "rate_limit.login_lockout_duration": setting(duration("1s", "24h"), "15m", "How long it is locked"),
 

@@ -1,3 +1,4 @@
+import { recordActivity } from "../activity/activity_table.ts";
 import { findSystemGroup, insertGroup } from "../groups/groups_table.ts";
 import { hasOwner, insertMember } from "../groups/members_table.ts";
 import { type GroupId, newId, type UserId } from "../ids.ts";
@@ -42,6 +43,18 @@ export async function ensureSystemAdmin(database: Database, settings: AdminSetti
     } as const;
     if (!(await insertUser(sql, user, hash))) return false;
     await insertMember(sql, { group: group.id, user: user.id, accountType: "human", role: "owner" });
+    await recordActivity(sql, {
+      group: group.id,
+      actor: undefined,
+      actorGroup: undefined,
+      action: "admin.create_user",
+      resourceType: "user",
+      resourceId: user.id,
+      changes: { email: user.email, "account_type": "human", role: "owner" },
+      comment: "the first administrator, by the server's settings",
+      address: undefined,
+      correlationId: undefined,
+    });
     return true;
   });
 }

@@ -355,6 +355,28 @@ Deno.test("a test proves the credentials, tells domains and sends a message from
   assert.deepEqual(api.faults, []);
 });
 
+Deno.test("a group sends twenty test messages an hour, however many ask at once", async () => {
+  await using api = await testApi();
+  const { group, token } = await ownerOf(api, "alpha");
+  const body = { name: "a", "provider_type": "simulator" };
+  const { id } = (await api.ask("POST", providers, { token, body })).body;
+  const mail = { "test_message": { from: "a@alpha.example", to: "b@there.example" } };
+  const send = () => api.ask("POST", `${providers}/${id}/test`, { token, body: mail });
+  for (let n = 0; n < 17; n++) assert.equal((await send()).status, 200);
+  const last = await Promise.all(Array.from({ length: 6 }, send));
+  assert.deepEqual(last.map(({ status }) => status).sort(), [200, 200, 200, 429, 429, 429]);
+  assert.equal(
+    (await api.ask("POST", `${providers}/${id}/test`, { token, body: {} })).status,
+    200,
+    "proving",
+  );
+  await asSuperuser(api, "delete from activity_logs where group_id = $1 and action = 'provider.test'", [
+    group,
+  ]);
+  assert.equal((await send()).status, 200, "an hour later");
+  assert.deepEqual(api.faults, []);
+});
+
 Deno.test("a test that gets no answer ends in time", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const open: Deno.Conn[] = [];

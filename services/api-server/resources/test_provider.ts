@@ -1,5 +1,8 @@
 import { z } from "@hono/zod-openapi";
 import { findGroup } from "../../../lib/groups/group_entries_table.ts";
+import { countTestMessages } from "../../../lib/activity/activity_table.ts";
+import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
+import type { GroupSql } from "../../../lib/postgres/sql.ts";
 import { findKind } from "../../../lib/esp/catalog.ts";
 import type { Esp } from "../../../lib/esp/esp.ts";
 import type { Fault } from "../../../lib/esp/outcome.ts";
@@ -23,6 +26,9 @@ const address = z.string().max(320).refine((text) => parseMailbox(text)?.isInter
 
 /** Tests at a time in one process. */
 const mostTests = 8;
+/** Test messages of a group within an hour. */
+const mostMessages = 20;
+const hourMs = 3_600_000;
 
 interface Result {
   readonly works: boolean;
@@ -71,6 +77,7 @@ function testOperation(parts: Parts): Operation {
           const found = await getProvider(sql, asking, params.id);
           if (body.test_message !== undefined) {
             await requireSender(parts, asking, sql, body.test_message.from);
+            await requireFewTests(asking, sql);
           }
           const changes = { name: found.name, ...(body.test_message && { to: body.test_message.to }) };
           await note({ action: "provider.test", resourceType: "provider", resourceId: found.id, changes });
@@ -95,6 +102,15 @@ async function requireSender(parts: Parts, { principal }: Asking, sql: Sql, from
   throw new Refusal("domain_not_allowed", `the group may not send from ${domain}`, {
     field: "test_message.from",
   });
+}
+
+/** They count for no limit of mail, so nobody sends his mail by way of them. */
+async function requireFewTests({ principal }: Asking, sql: GroupSql): Promise<void> {
+  await lockGroups(sql, [principal.group]);
+  const sent = await countTestMessages(sql, principal.group, new Date(Date.now() - hourMs));
+  if (sent < mostMessages) return;
+  const sentence = `the group has sent ${mostMessages} test messages within an hour, try again later`;
+  throw new Refusal("too_many_tests", sentence, { retryAfter: 600 });
 }
 
 async function test(
