@@ -37,6 +37,16 @@ export class SegmentReader implements AsyncDisposable {
 
   /** The body at a place, or undefined when there is none or its bytes are damaged. */
   async read(place: SegmentPlace): Promise<Body | undefined> {
+    const wasOpen = this.#open.has(place.path);
+    const body = await this.#readOnce(place);
+    if (body !== undefined || !wasOpen) return body;
+    // A file that is open on a network share may show what it was a while ago, and one that was replaced what it was
+    // before; opened anew it shows what it is.
+    this.forget(place.path);
+    return await this.#readOnce(place);
+  }
+
+  async #readOnce(place: SegmentPlace): Promise<Body | undefined> {
     const file = this.#borrow(place.path);
     try {
       return await this.#readFrom(await file.handle, place);

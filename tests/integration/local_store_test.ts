@@ -57,6 +57,22 @@ Deno.test("local store: get() reads no other bytes of a segment as a body", asyn
   }
 });
 
+Deno.test("local store: get() takes no body for gone because a file that it has open shows what was a while ago", async () => {
+  await using test = await openTestStore();
+  const reader = await test.reopen({ mustExist: true });
+  const [early, late] = [someBytes(3000, 1), someBytes(3000, 2)];
+  const first = await test.store.put(newLabel(), memoryBody(early));
+  const file = test.fileOf(first);
+  await Deno.copyFile(file, `${file}.before`);
+  const second = await test.store.put(newLabel(), memoryBody(late));
+  assert.equal(test.fileOf(second), file);
+  await Deno.rename(file, `${file}.now`);
+  await Deno.rename(`${file}.before`, file);
+  await assertHolds(await reader.get(first), early);
+  await Deno.rename(`${file}.now`, file);
+  await assertHolds(await reader.get(second), late);
+});
+
 Deno.test("local store: get() throws when the folder is not there, for then no body is gone", async () => {
   await using test = await openTestStore();
   const ref = await test.store.put(newLabel(), memoryBody(someBytes(100)));
