@@ -6,6 +6,7 @@ import {
   countDead,
   countUnfinished,
   listUnfinished,
+  takeBackRings,
   takeExpiredClaims,
   takeLostDoorbells,
 } from "../../lib/messages/orphans_table.ts";
@@ -123,7 +124,8 @@ async function deliverMail(database: Database, account: TestAccount, due: readon
     300_000,
     500,
   );
-  await takeExpiredClaims(database.system, 300_000, 500);
+  const expired = await takeExpiredClaims(database.system, 300_000, 500);
+  await takeBackRings(database.system, [...expired.map(({ id }) => id), ...due as readonly MessageId[]]);
   const page = await listUnfinished(database.system, undefined, 500);
   await listUnfinished(database.system, page.next, 500);
   await countDead(database.system);
