@@ -10,6 +10,7 @@ import { FakeGraph } from "../support/fake_graph.ts";
 import { FakeMailgun } from "../support/fake_mailgun.ts";
 import { FakeSendgrid } from "../support/fake_sendgrid.ts";
 import { FakeSes } from "../support/fake_ses.ts";
+import type { SeenRequest } from "../support/faulty_http.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
 import { deliverInWords, openEsp, parcelOf } from "../support/parcels.ts";
 import { mimeOf, recipientsOf, type SampleMail, sampleMails } from "../support/sample_mails.ts";
@@ -28,6 +29,19 @@ async function deliver(esp: Esp, mail: SampleMail): Promise<void> {
   assert.deepEqual(await deliverInWords(esp, parcelOf(to, body)), to.map(() => "accepted"), mail.what);
 }
 
+/** All that our requests say and those of SDKs do not: by it a service's reports find their message and their call. */
+const addedParts: Readonly<Record<string, readonly string[]>> = {
+  sendgrid: ["custom_args"],
+  ses: ["EmailTags"],
+  mailgun: ["o:suppress-headers", "v:call-id", "v:message-id"],
+};
+
+/** Names of a JSON request's members that another does not have. */
+function addedBy(ours: string, theirs: string): readonly string[] {
+  const known = Object.keys(JSON.parse(theirs));
+  return Object.keys(JSON.parse(ours)).filter((name) => !known.includes(name));
+}
+
 /** What SDKs leave to their service, or we add by intention. */
 function without(seen: SeenMail, names: readonly string[]): SeenMail {
   const headers = Object.entries(seen.headers).filter(([name]) => !names.includes(name));
@@ -42,6 +56,10 @@ function assertBlind(seen: SeenMail, { what, bcc }: SampleMail): void {
     assert.ok(!text.toLowerCase().includes(hidden), `${what}: ${hidden}`);
     assert.ok(seen.recipients.includes(hidden), `${what}: ${hidden}`);
   }
+}
+
+function bodyText({ body }: SeenRequest): string {
+  return new TextDecoder().decode(body);
 }
 
 function last<Item>(items: readonly Item[]): Item {
@@ -66,11 +84,17 @@ Deno.test("sendgrid: says of typical messages what SendGrid's own client says of
   await using esp = openEsp(sendgrid, { api_key: fake.key, endpoint: fake.http.origin });
   for (const mail of sampleMails) {
     await sendBySendgridSdk(mail, fake.http.origin, fake.key);
-    const expected = seenBySendgrid(last(fake.taken));
+    const theirs = last(fake.taken);
+    const expected = seenBySendgrid(theirs);
     await deliver(esp, mail);
     const said = seenBySendgrid(last(fake.taken));
     const seen = calledBytes.includes(mail.what) ? asText(said) : said;
-    // Our message has its id and its date; theirs gets them from SendGrid.
+    // Our message has its id and its date, which are header fields there; theirs gets them from SendGrid.
+    assert.deepEqual(
+      addedBy(last(fake.taken), theirs).filter((name) => name !== "headers"),
+      addedParts["sendgrid"],
+      mail.what,
+    );
     assert.deepEqual(without(seen, ["message-id", "date"]), expected, mail.what);
     assertBlind(seen, mail);
   }
@@ -89,7 +113,9 @@ Deno.test("ses: gives typical messages on byte for byte as Amazon's own client d
   for (const mail of sampleMails) {
     await sendBySesSdk(mail, { endpoint, region, accessKeyId, secretAccessKey: secret });
     const expected = last(fake.mails);
+    const theirs = bodyText(last(fake.http.requests));
     await deliver(esp, mail);
+    assert.deepEqual(addedBy(bodyText(last(fake.http.requests)), theirs), addedParts["ses"], mail.what);
     const { raw, to } = last(fake.mails);
     assert.deepEqual(seenInMime(raw, to), seenInMime(expected.raw, expected.to), mail.what);
     assert.ok(raw.equals(expected.raw), mail.what);
@@ -105,7 +131,9 @@ Deno.test("mailgun: gives typical messages on byte for byte as Mailgun's own cli
     await sendByMailgunSdk(mail, { url: origin, key, domain });
     const expected = last(fake.mails);
     await deliver(esp, mail);
-    const { mime, to } = last(fake.mails);
+    const { mime, to, options } = last(fake.mails);
+    assert.deepEqual([...options.keys()].sort(), addedParts["mailgun"], mail.what);
+    assert.equal(expected.options.size, 0);
     assert.deepEqual(seenInMime(mime, to), seenInMime(expected.mime, expected.to), mail.what);
     assert.ok(mime.equals(expected.mime), mail.what);
     assertBlind(seenInMime(mime, to), mail);
