@@ -87,13 +87,14 @@ grant select (group_id, message_id, address_lower) on recipients to smtp_proxy_s
 
 -- Ids of the group's messages below `before` and not below `oldest` that all that is not null holds for, newest first.
 -- Without a match for a full page it looks at 2,000 messages at most: a last row that is no match says where to go on.
--- A subject is looked for as a whole everywhere, and as a part among the 1,000 newest messages from `newest` on down.
+-- A subject is looked for as a whole everywhere, and as a part among the 500 newest messages from `newest` on down.
 -- The status `dead` is both of a dead letter's.
 create function find_messages(before uuid, oldest uuid, newest uuid, page integer, by_status text, by_sender text,
     by_recipient text, by_subject text, by_message_id text, by_provider uuid, by_failure text)
   returns table (id uuid, is_match boolean) language plpgsql stable security definer
   set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
-  set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off as $$
+  set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off
+  set enable_incremental_sort = off as $$
 #variable_conflict use_column
 -- `offset 0` keeps each message's row from being joined before it was found, and without sorting every search goes along
 -- an index in the order of its answer, however few rows the planner expects. Rows are compared as a whole, which no
@@ -129,7 +130,7 @@ begin
       select m.id from messages m
       where (m.group_id, m.id) < (own, newest) and (m.group_id, m.id) >= (own, oldest)
         and m.id < newest and m.id >= oldest
-      order by m.group_id desc, m.id desc limit 1000) l order by l.id limit 1;
+      order by m.group_id desc, m.id desc limit 500) l order by l.id limit 1;
   end if;
   if by_message_id is not null then
     open candidates for
@@ -146,7 +147,6 @@ begin
         where m.id = r.message_id and m.id < before and m.id >= oldest offset 0) m
       where (r.group_id, r.address_lower, r.message_id) < (own, lower(by_recipient), before)
         and (r.group_id, r.address_lower, r.message_id) >= (own, lower(by_recipient), oldest)
-        and r.message_id < before and r.message_id >= oldest
       order by r.group_id desc, r.address_lower desc, r.message_id desc limit most;
   elsif by_sender is not null then
     open candidates for
@@ -167,7 +167,7 @@ begin
             select p.id, p.subject from messages p
             where (p.group_id, p.id) < (own, newest) and (p.group_id, p.id) >= (own, oldest)
               and p.id < newest and p.id >= oldest
-            order by p.group_id desc, p.id desc limit 1000) l
+            order by p.group_id desc, p.id desc limit 500) l
           where l.id < before and strpos(lower(l.subject), words) > 0)
       ) f cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m
@@ -179,7 +179,7 @@ begin
       from messages m
       where (m.group_id, m.provider_id, m.id) < (own, by_provider, before)
         and (m.group_id, m.provider_id, m.id) >= (own, by_provider, oldest)
-        and m.provider_id is not null and m.id < before and m.id >= oldest
+        and m.provider_id is not null
       order by m.group_id desc, m.provider_id desc, m.id desc limit most;
   elsif by_status = 'processing' then
     -- As many as are being sent at this moment, of all groups: no other condition, so that no other index is read.
@@ -204,7 +204,7 @@ begin
       from messages m
       where (m.group_id, m.status, m.id) < (own, by_status, before)
         and (m.group_id, m.status, m.id) >= (own, by_status, oldest)
-        and m.status <> 'processing' and m.id < before and m.id >= oldest
+        and m.status <> 'processing'
       order by m.group_id desc, m.status desc, m.id desc limit most;
   else
     open candidates for

@@ -38,6 +38,8 @@ const testPackages = [
   "@sendgrid/mail",
   "fast-check",
   "mailgun.js",
+  "openapi-fetch",
+  "openapi-typescript",
 ];
 
 Deno.test("lib imports lib and migrations alone, services import lib and themselves", () => {
