@@ -16,16 +16,12 @@ export interface RuleEntry extends RoutingRule {
 /** What a rule is to be. */
 export type RuleWish = Pick<RuleEntry, "id" | "priority" | "conditions" | "providers" | "enabled">;
 
-/** A page of a group's rules, disabled ones too, in the order in which they are asked. */
+/** A page of a group's rules, disabled ones too, in the order in which they are asked: by `rank`, their priority. */
 export async function listRuleEntries(
   sql: GroupSql,
   group: GroupId,
-  page: { readonly after?: string; readonly limit: number },
+  page: { readonly after?: string; readonly rank?: number; readonly limit: number },
 ): Promise<readonly RuleEntry[]> {
-  const before = page.after === undefined ? undefined : await findRule(sql, group, page.after);
-  if (page.after !== undefined && before === undefined) {
-    throw new Refusal("request_invalid", "cursor names a rule that is gone", { field: "cursor" });
-  }
   return await sql<RuleEntry>`
     select r.id, r.group_id, r.priority, r.conditions, r.enabled, r.created_at, r.updated_at,
       coalesce(p.providers, '[]') as providers
@@ -33,8 +29,8 @@ export async function listRuleEntries(
       select jsonb_agg(jsonb_build_object('id', provider_id, 'weight', weight) order by position) as providers
       from routing_rule_providers where rule_id = r.id and group_id = ${group}
     ) p
-    where r.group_id = ${group} and (r.priority, r.id) > (${before?.priority ?? -2_147_483_648}::integer, ${
-    before?.id ?? firstId
+    where r.group_id = ${group} and (r.priority, r.id) > (${page.rank ?? -2_147_483_648}::bigint, ${
+    page.after ?? firstId
   }::uuid)
     order by r.priority, r.id limit ${page.limit}`;
 }

@@ -52,32 +52,44 @@ export const page = z.strictObject({
 /** A page as tables take it. */
 export interface PageRequest {
   readonly after?: string;
+  /** Of lists that are ordered by a number before the id. */
+  readonly rank?: number;
   readonly limit: number;
 }
+
+const rank = /^-?\d{1,10}$/;
 
 /** The page that a query asks for; `kind` names the list, so that no list takes another's cursor. */
 export function pageOf(
   kind: string,
   query: { limit?: number | undefined; cursor?: string | undefined },
+  isRanked = false,
 ): PageRequest {
   const limit = query.limit ?? 50;
   if (query.cursor === undefined) return { limit };
   const after = cursorText(query.cursor);
-  const [named, id] = after?.split(" ") ?? [];
-  if (named !== kind || id === undefined || !uuid.test(id)) {
+  const [named, id, place] = after?.split(" ") ?? [];
+  const isPlace = isRanked ? place !== undefined && rank.test(place) : place === undefined;
+  if (named !== kind || id === undefined || !uuid.test(id) || !isPlace) {
     throw new Refusal("request_invalid", "cursor is not one of this list", { field: "cursor" });
   }
-  return { after: id, limit };
+  return { after: id, limit, ...(place !== undefined && { rank: Number(place) }) };
 }
 
-/** The cursor behind a page's last item; undefined when the page was not full, so that nothing follows. */
-export function nextCursor(kind: string, items: readonly { readonly id: string }[], limit: number) {
+/**
+ * The cursor behind a page's last item; undefined when the page was not full, so that nothing follows. With a rank it
+ * holds also when the item is moved or removed meanwhile.
+ */
+export function nextCursor<Item extends { readonly id: string }>(
+  kind: string,
+  items: readonly Item[],
+  limit: number,
+  rankOf?: (item: Item) => number,
+): string | undefined {
   const last = items.at(-1);
   if (last === undefined || items.length < limit) return undefined;
-  return new TextEncoder().encode(`${kind} ${last.id}`).toBase64({
-    alphabet: "base64url",
-    omitPadding: true,
-  });
+  const text = rankOf === undefined ? `${kind} ${last.id}` : `${kind} ${last.id} ${rankOf(last)}`;
+  return new TextEncoder().encode(text).toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
 /** Tells of the next page of a bare array, by `X-Next-Cursor` and `Link` (RFC 8288). */
@@ -88,6 +100,8 @@ export function linkNext(
   if (cursor === undefined) return;
   const url = new URL(request.raw.url);
   url.searchParams.set("cursor", cursor);
+  // Counted from the beginning, and not from the cursor.
+  url.searchParams.delete("offset");
   request.setHeader("X-Next-Cursor", cursor);
   request.setHeader("Link", `<${url.pathname}${url.search}>; rel="next"`);
 }

@@ -216,3 +216,31 @@ Deno.test("a system administrator adds a user of another group; members and role
   ]);
   assert.deepEqual(told[0].changes, { "old_role": "admin", "new_role": "owner", "user_id": user });
 });
+
+Deno.test("activities are listed each once, whether one begins by offset or by cursor", async () => {
+  await using api = await testApi();
+  const group = await addGroup(api, "acme");
+  await addPerson(api, "o@acme.example", [[group, "owner"]]);
+  const token = await api.login("o@acme.example");
+  await sql(
+    api,
+    `insert into activity_logs (group_id, action, resource_type)
+     select $1, 'test.' || n, 'test' from generate_series(1, 9) n`,
+    [group],
+  );
+  const path = `${groups}/${group}/activity`;
+  const all = (await api.ask("GET", path, { token })).body.map(({ id }: { id: string }) => id);
+  assert.equal(all.length, 10);
+  const seen: string[] = [];
+  let next = `${path}?limit=3&offset=2`;
+  while (next !== "") {
+    const answer = await api.ask("GET", next, { token });
+    assert.equal(answer.status, 200);
+    seen.push(...answer.body.map(({ id }: { id: string }) => id));
+    next = /<([^>]+)>/.exec(answer.headers.get("link") ?? "")?.[1] ?? "";
+  }
+  assert.deepEqual(seen, all.slice(2));
+  const { headers } = await api.ask("GET", `${path}?limit=3`, { token });
+  const both = await api.ask("GET", `${path}?offset=1&cursor=${headers.get("x-next-cursor")}`, { token });
+  assert.deepEqual([both.status, both.body.field], [400, "offset"]);
+});

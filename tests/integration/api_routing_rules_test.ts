@@ -109,6 +109,37 @@ Deno.test("rules are listed in the order in which they are asked, page by page",
   assert.deepEqual(listed, priorities.toSorted((a, b) => a - b));
 });
 
+Deno.test("the list of rules goes on where it was although its last rule is moved or gone", async () => {
+  await using api = await testApi();
+  const { token, providers: [first] } = await company(api, "acme");
+  const ids: string[] = [];
+  for (const priority of [1, 2, 3, 4]) {
+    const made = await api.ask("POST", rules, { token, body: { priority, "provider_id": first } });
+    ids.push(made.body.id);
+  }
+  const next = async (path: string) => {
+    const answer = await api.ask("GET", path, { token });
+    assert.equal(answer.status, 200);
+    const link = /<([^>]+)>/.exec(answer.headers.get("link") ?? "")?.[1] ?? "";
+    return { ids: answer.body.map(({ id }: { id: string }) => id), link };
+  };
+  const { link } = await next(`${rules}?limit=2`);
+  const moved = { priority: 9, "provider_id": first };
+  assert.equal((await api.ask("PUT", `${rules}/${ids[1]}`, { token, body: moved })).status, 200);
+  assert.deepEqual((await next(link)).ids, [ids[2], ids[3]]);
+  assert.equal((await api.ask("DELETE", `${rules}/${ids[1]}`, { token })).status, 204);
+  assert.deepEqual((await next(link)).ids, [ids[2], ids[3]]);
+  const text = (one: string) => new TextEncoder().encode(one).toBase64({ alphabet: "base64url" });
+  for (const cursor of [`routing_rules ${ids[0]}`, `routing_rules ${ids[0]} x`, `users ${ids[0]} 1`]) {
+    assert.equal((await api.ask("GET", `${rules}?cursor=${text(cursor)}`, { token })).status, 400, cursor);
+  }
+  const far = await api.ask("GET", `${rules}?cursor=${text(`routing_rules ${ids[0]} 9999999999`)}`, {
+    token,
+  });
+  assert.deepEqual([far.status, far.body], [200, []]);
+  assert.deepEqual(api.faults, []);
+});
+
 Deno.test("a rule that could not work as written is refused with the reason", async () => {
   await using api = await testApi();
   const { token, providers: [first, second] } = await company(api, "acme");

@@ -4,6 +4,7 @@ import {
   type ActivityFilter,
   listActivity,
 } from "../../../lib/activity/activity_table.ts";
+import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Parts, readingEverything, readingWithRights } from "../parts.ts";
@@ -104,6 +105,9 @@ function filterOf(wanted: Wanted): ActivityFilter {
 }
 
 function windowOf(wanted: Wanted) {
+  if (wanted.cursor !== undefined && wanted.offset !== undefined) {
+    throw new Refusal("request_invalid", "cursor and offset exclude each other", { field: "offset" });
+  }
   return { ...pageOf("activity", wanted), ...(wanted.offset === undefined ? {} : { offset: wanted.offset }) };
 }
 

@@ -73,10 +73,10 @@ function list(parts: Parts): Operation {
     query: page,
     answer: { status: 200, schema: z.array(ruleShape) },
     handle: async ({ query, ...request }) => {
-      const wanted = pageOf("routing_rules", query);
+      const wanted = pageOf("routing_rules", query, true);
       const { group } = request.principal;
       const found = await listRuleEntries(readingGroup(parts, group), group, wanted);
-      linkNext(request, nextCursor("routing_rules", found, wanted.limit));
+      linkNext(request, nextCursor("routing_rules", found, wanted.limit, ({ priority }) => priority));
       return found.map(ruleOf);
     },
   });
