@@ -75,6 +75,10 @@ async function applyItself(
   if (before?.groupType === "system") {
     throw new Refusal("system_group_protected", "the operator's own group is not changed by a file");
   }
+  // It was found by its name before it was locked.
+  if (before !== undefined && before.name !== wish.name) {
+    throw new Refusal("conflict", `the group was renamed to ${before.name} meanwhile`);
+  }
   if (before?.status === "deleted") throw new Refusal("name_taken", "a group of this name was deleted");
   // Networks are stored in their shortest form: only afterwards it shows whether anything is other than it was.
   await sql`savepoint before_group`;

@@ -302,3 +302,38 @@ Deno.test("apply lets a provider use the operator's credentials where its settin
   const [row] = await workshop.owner.run("select operator_credentials as allowed from esp_providers");
   assert.equal(row?.["allowed"], true);
 });
+
+Deno.test("apply of one file by two at the same time makes everything once", async () => {
+  await using workshop = await Workshop.open();
+  const results = await Promise.all([1, 2].map(() => workshop.apply({ groups: [shop] })));
+  const losers = results.filter(({ code }) => code !== 0);
+  assert.ok(losers.length <= 1);
+  for (const { code, stderr } of losers) {
+    assert.equal(code, 1);
+    assert.match(stderr, /^group shop: .*name.*; nothing of it was changed$/m);
+  }
+  assert.match((await workshop.apply({ groups: [shop] })).stdout, /^nothing to change/);
+  const [made] = await workshop.owner.run(`select (select count(*)::int from groups) as groups,
+    (select count(*)::int from users) as users, (select count(*)::int from esp_providers) as providers,
+    (select count(*)::int from routing_rules) as rules`);
+  assert.deepEqual(made, { groups: 1, users: 1, providers: 2, rules: 2 });
+});
+
+Deno.test("apply changes no group that was given another name while it waited for it", async () => {
+  await using workshop = await Workshop.open();
+  await workshop.apply({ groups: [{ name: "shop", "monthly_limit": 5 }] });
+  await using other = await openSession({ url: workshop.database.ownerUrl });
+  await other.run("begin; update groups set name = 'store' where name = 'shop'");
+  const applied = workshop.apply({ groups: [{ name: "shop", "monthly_limit": 9 }] });
+  const waiting =
+    `select from pg_stat_activity where datname = current_database() and application_name = 'apply'
+    and wait_event_type = 'Lock'`;
+  while ((await workshop.owner.run(waiting)).length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await other.run("commit");
+  const { code, stderr } = await applied;
+  assert.deepEqual([code, /renamed to store meanwhile/.test(stderr)], [1, true], stderr);
+  const [group] = await workshop.owner.run("select name, monthly_limit as limit from groups");
+  assert.deepEqual(group, { name: "store", limit: 5 });
+});
