@@ -22,8 +22,8 @@ interface Plan {
   readonly Plans?: readonly Plan[];
 }
 
-const largeTables =
-  "^(messages|recipients|delivery_logs|delivery_events|queue_entries|queue_delayed)(_[0-9]{4}w[0-9]{2})?$";
+const largeTables = "^((messages|recipients|delivery_logs|delivery_events|queue_entries|queue_delayed)" +
+  "(_([0-9]{4}w[0-9]{2}|old|older))?|suppressions|refused_submissions|usage_daily)$";
 const large = new RegExp(largeTables);
 
 /** A database that explains each statement and takes it back, before it runs it. */

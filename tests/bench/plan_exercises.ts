@@ -28,6 +28,7 @@ import { isKnownAddress, listFailures, recordAttempts } from "../../lib/users/au
 import { findSmtpAccounts, readSmtpPolicies } from "../../lib/users/smtp_accounts_table.ts";
 import { submissionHash } from "../../services/smtp-server/resubmissions.ts";
 import { submissionOf, type TestAccount } from "../support/submissions.ts";
+import { keepLists, listForGroup, listForOperator, refuseMail, storeReports } from "./plan_list_exercises.ts";
 
 /** One service's statements, made as its role on 20 messages that are due. */
 export interface Exercise {
@@ -35,11 +36,16 @@ export interface Exercise {
   run(database: Database, account: TestAccount, due: readonly string[]): Promise<void>;
 }
 
-/** Every statement about messages, queues and accounts that the services make while mail flows. */
+/** Every statement about messages, queues and accounts that the services make while mail flows, and of lists beside. */
 export const exercises: readonly Exercise[] = [
   { role: "smtp_proxy_intake", run: takeMailIn },
   { role: "smtp_proxy_worker", run: deliverMail },
   { role: "smtp_proxy_worker", run: removeWhatIsOld },
+  { role: "smtp_proxy_intake", run: refuseMail },
+  { role: "smtp_proxy_worker", run: keepLists },
+  { role: "smtp_proxy_login", run: storeReports },
+  { role: "smtp_proxy_group", run: listForGroup },
+  { role: "smtp_proxy_admin", run: listForOperator },
 ];
 
 async function takeMailIn(database: Database, account: TestAccount): Promise<void> {

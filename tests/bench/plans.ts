@@ -9,9 +9,11 @@ import { migrations } from "../../migrations/mod.ts";
 import { removeCluster } from "../../services/dev/cluster_folder.ts";
 import { startPostgres } from "../../services/dev/postgres.ts";
 import { freePort } from "../support/ports.ts";
+import { makeOldWeeks } from "../support/old_weeks.ts";
 import { makeAccount, type TestAccount } from "../support/submissions.ts";
 import { explainingDatabase, type Look } from "./explaining_database.ts";
 import { exercises } from "./plan_exercises.ts";
+import { fillLists, planProvider } from "./plan_list_exercises.ts";
 
 const million = Number(Deno.args[0] ?? 1_000_000);
 const folder = await Deno.makeTempDir();
@@ -27,6 +29,7 @@ try {
   });
   await migrateUp({ url: postgres.url, migrations });
   const account = await makeAccount(postgres.url);
+  await separateWeeks(postgres.url);
   await fill(postgres.url, account);
   for (const { role, run } of exercises) {
     await using session = await openSession({ url: postgres.url, role });
@@ -60,9 +63,16 @@ function tell(role: string, { statement, ms, buffers, wholeTables, entries }: Lo
   say(`${numbers}  ${verdict}  ${role}: ${words}`);
 }
 
+/** So that some of the mail is of weeks that are over and may be counted. */
+async function separateWeeks(url: string): Promise<void> {
+  await using session = await openSession({ url });
+  await makeOldWeeks(session, 8);
+}
+
 /** Mostly finished mail, as in a system that has run for weeks; one part in a hundred is queued, due or later. */
-async function fill(url: string, { group, user }: TestAccount): Promise<void> {
+async function fill(url: string, account: TestAccount): Promise<void> {
   await using session = await openSession({ url, statementTimeoutMs: 1_800_000 });
+  const { group, user } = account;
   say(`filling ${million} messages`);
   await session.run(`begin; set local session_replication_role = replica;
     create temp table made on commit drop as
@@ -79,9 +89,11 @@ async function fill(url: string, { group, user }: TestAccount): Promise<void> {
     insert into recipients (message_id, position, group_id, address, status)
     select id, 1, '${group}', 'r' || n || '@example.net', case when n % 100 = 0 then 'pending' else 'accepted' end
     from made;
-    insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, provider_message_id)
-    select uuidv7(), id, '${group}', '${user}', n, '{1}', 'delivered', 'p' || n from made where n % 100 > 1;
+    insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, provider_id,
+      provider_message_id)
+    select uuidv7(), id, '${group}', '${user}', n, '{1}', 'delivered', '${planProvider}', 'p' || n from made where n % 100 > 1;
     commit`);
+  await fillLists(session, account, million);
   await session.run("vacuum analyze");
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type MessageId, timeOfId } from "../../lib/ids.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
+import type { Session } from "../../lib/postgres/database.ts";
 import { DeliveryRoom } from "./delivery_room.ts";
 import { submissionOf } from "./submissions.ts";
 
@@ -16,13 +17,19 @@ export function idOf(daysAgo: number): MessageId {
 /** A database whose tables have weeks that are long over: `old` ended 120 days ago, `older` 127. */
 export async function openRoomWithOldWeeks(): Promise<DeliveryRoom> {
   const room = await DeliveryRoom.open();
-  await room.owner.run(`do $$
+  await makeOldWeeks(room.owner, 120);
+  return room;
+}
+
+/** Gives empty tables, as their superuser, a week `old` that ended so many days ago and `older`, all before its last seven. */
+export async function makeOldWeeks(owner: Session, daysAgo: number): Promise<void> {
+  await owner.run(`do $$
     declare
       parent text;
       first_week text;
       ends uuid;
-      old_end uuid := first_uuid_at(now() - interval '120 days');
-      older_end uuid := first_uuid_at(now() - interval '127 days');
+      old_end uuid := first_uuid_at(now() - interval '${daysAgo} days');
+      older_end uuid := first_uuid_at(now() - interval '${daysAgo + 7} days');
     begin
       select substr(c.relname, length('messages_') + 1), message_week_end(c.oid) into first_week, ends
         from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -47,7 +54,6 @@ export async function openRoomWithOldWeeks(): Promise<DeliveryRoom> {
         execute format('alter table %I force row level security', parent || '_old');
       end loop;
     end $$`);
-  return room;
 }
 
 /** A message that was accepted so many days ago, with a recipient, a call and an event; its body is gone. */
