@@ -87,7 +87,7 @@ grant select (group_id, message_id, address_lower) on recipients to smtp_proxy_s
 
 -- Ids of the group's messages below `before` and not below `oldest` that all that is not null holds for, newest first.
 -- Without a match for a full page it looks at 2,000 messages at most: a last row that is no match says where to go on.
--- A subject is looked for as a whole everywhere, and as a part among the 500 newest messages from `newest` on down.
+-- A subject is looked for as a whole everywhere, and as a part among the 300 newest messages from `newest` on down.
 -- The status `dead` is both of a dead letter's.
 create function find_messages(before uuid, oldest uuid, newest uuid, page integer, by_status text, by_sender text,
     by_recipient text, by_subject text, by_message_id text, by_provider uuid, by_failure text)
@@ -130,7 +130,7 @@ begin
       select m.id from messages m
       where (m.group_id, m.id) < (own, newest) and (m.group_id, m.id) >= (own, oldest)
         and m.id < newest and m.id >= oldest
-      order by m.group_id desc, m.id desc limit 500) l order by l.id limit 1;
+      order by m.group_id desc, m.id desc limit 300) l order by l.id limit 1;
   end if;
   if by_message_id is not null then
     open candidates for
@@ -167,7 +167,7 @@ begin
             select p.id, p.subject from messages p
             where (p.group_id, p.id) < (own, newest) and (p.group_id, p.id) >= (own, oldest)
               and p.id < newest and p.id >= oldest
-            order by p.group_id desc, p.id desc limit 500) l
+            order by p.group_id desc, p.id desc limit 300) l
           where l.id < before and strpos(lower(l.subject), words) > 0)
       ) f cross join lateral (
         select m.id, m.status, m.failure_code, m.sender, m.subject, m.rfc_message_id, m.provider_id from messages m

@@ -42,7 +42,7 @@ export interface MessageFilter {
   readonly sender?: string | undefined;
   /** One envelope recipient, whatever its case. */
   readonly recipient?: string | undefined;
-  /** The whole subject, whatever its case; a part of it is found among the 500 newest messages of the span. */
+  /** The whole subject, whatever its case; a part of it is found among the 300 newest messages of the span. */
   readonly subject?: string | undefined;
   /** With or without its brackets. */
   readonly rfcMessageId?: string | undefined;

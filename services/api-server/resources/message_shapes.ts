@@ -37,7 +37,7 @@ export const messageFilter = {
   recipient: address.optional().meta({ description: `One whole envelope recipient. ${anyCase}` }),
   subject: z.string().min(1).max(998).optional().meta({
     description:
-      `The whole subject, or a part of it: parts are looked for among the 500 newest messages of ` +
+      `The whole subject, or a part of it: parts are looked for among the 300 newest messages of ` +
       `the time asked for. ${anyCase}`,
   }),
   "message_id": z.string().trim().min(1).max(998).optional().meta({
