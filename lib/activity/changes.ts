@@ -1,4 +1,5 @@
-const masked = "[masked]";
+/** How it is told that a secret was changed. */
+export const maskedChange: readonly [string, string] = ["[masked]", "[masked]"];
 const secret = /password|secret|token|api_key|private_key|hash/i;
 
 /**
@@ -14,7 +15,7 @@ export function changesBetween(
     if (field === "updated_at") continue;
     const [old, now] = [before[field] ?? null, after[field] ?? null];
     if (JSON.stringify(old) === JSON.stringify(now)) continue;
-    changes[field] = secret.test(field) ? [masked, masked] : [old, now];
+    changes[field] = secret.test(field) ? maskedChange : [old, now];
   }
   return changes;
 }

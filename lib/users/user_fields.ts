@@ -19,3 +19,8 @@ export const domainPattern = z.string().trim().toLowerCase().max(255).regex(
 
 /** The sender domains of an account or a group. */
 export const senderDomains = z.array(domainPattern).max(1000);
+
+/** Whether an account or a group may do anything; deleting is another request. */
+export const activeOrSuspended = z.enum(["active", "suspended"], {
+  error: "status must be one of: active, suspended",
+});

@@ -1,3 +1,4 @@
+import { maskedChange } from "../../lib/activity/changes.ts";
 import { recordActivity } from "../../lib/activity/activity_table.ts";
 import { configOfProcess } from "../../lib/config/process_config.ts";
 import { openDatabase } from "../../lib/postgres/database.ts";
@@ -39,7 +40,7 @@ async function resetPassword(email: string, hash: string): Promise<void> {
       action: "admin.reset_password",
       resourceType: "user",
       resourceId: user,
-      changes: { password: ["[masked]", "[masked]"] },
+      changes: { password: maskedChange },
       comment: "by the command of the server",
       address: undefined,
       correlationId: undefined,

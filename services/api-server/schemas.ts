@@ -92,6 +92,21 @@ export function nextCursor<Item extends { readonly id: string }>(
   return new TextEncoder().encode(text).toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
+/** A page of a list as it is answered. */
+export function listOf<T extends z.ZodType>(item: T) {
+  return z.object({ items: z.array(item), "next_cursor": z.string().nullable() });
+}
+
+/** The answer of `listOf`: rows as `itemOf` writes them, and where the list goes on. */
+export function listed<Row extends { readonly id: string }, Item>(
+  kind: string,
+  rows: readonly Row[],
+  limit: number,
+  itemOf: (row: Row) => Item,
+): { items: Item[]; next_cursor: string | null } {
+  return { items: rows.map(itemOf), "next_cursor": nextCursor(kind, rows, limit) ?? null };
+}
+
 /** Tells of the next page of a bare array, by `X-Next-Cursor` and `Link` (RFC 8288). */
 export function linkNext(
   request: { setHeader(name: string, value: string): void; readonly raw: Request },

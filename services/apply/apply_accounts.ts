@@ -1,4 +1,4 @@
-import { changesBetween } from "../../lib/activity/changes.ts";
+import { changesBetween, maskedChange } from "../../lib/activity/changes.ts";
 import { addMember } from "../../lib/groups/member_entries_table.ts";
 import { newId, type UserId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/postgres/database.ts";
@@ -82,7 +82,7 @@ async function apply(job: Job, sql: SystemSql, wish: AccountWish, hashes: NewHas
   }
   const hash = hashes.get(wish.email);
   if (hash !== undefined) await setAnyPassword(sql, known, hash);
-  const all = { ...changes, ...hash !== undefined && { password: ["[masked]", "[masked]"] } };
+  const all = { ...changes, ...hash !== undefined && { password: maskedChange } };
   if (Object.keys(all).length > 0) await tell(job, sql, "admin.update_user", known, wish.email, all);
   return known;
 }

@@ -1,4 +1,4 @@
-import { changesBetween } from "../../lib/activity/changes.ts";
+import { changesBetween, maskedChange } from "../../lib/activity/changes.ts";
 import { type GroupId, newId, type ProviderId } from "../../lib/ids.ts";
 import type { GroupSql, SystemSql } from "../../lib/postgres/sql.ts";
 import { usesOperatorCredentials } from "../../lib/providers/operator_credentials.ts";
@@ -153,7 +153,7 @@ async function update(
       { "provider_type": kind.name, "smtp_config": settings },
     ),
     ...changesBetween({ enabled: before.enabled }, { enabled }),
-    ...hasOtherSecrets && { secrets: ["[masked]", "[masked]"] },
+    ...hasOtherSecrets && { secrets: maskedChange },
   };
   await ledger.note(sql, {
     action: "provider.update",

@@ -2,19 +2,23 @@ import { z } from "zod";
 import { allowedIps, groupName, monthlyLimit } from "../../lib/groups/group_fields.ts";
 import { newId, type ProviderId, type UserId } from "../../lib/ids.ts";
 import { providerBody } from "../../lib/providers/provider_body.ts";
-import { email, newPassword, senderDomains, username } from "../../lib/users/user_fields.ts";
+import {
+  activeOrSuspended,
+  email,
+  newPassword,
+  senderDomains,
+  username,
+} from "../../lib/users/user_fields.ts";
 import { type ProviderWish, readProvider } from "./provider_wish.ts";
 import { findSecret, type SecretSources } from "./references.ts";
 import { isId, type RuleInFile, ruleInFile, wishOfRule } from "./rule_wish.ts";
-
-const status = z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" });
 
 const account = z.strictObject({
   email,
   username: username.optional(),
   password: z.string().max(1024).optional(),
   "allowed_domains": senderDomains.optional(),
-  status: status.optional(),
+  status: activeOrSuspended.optional(),
 });
 
 const group = z.strictObject({
@@ -22,7 +26,7 @@ const group = z.strictObject({
   "monthly_limit": monthlyLimit.optional(),
   "allowed_domains": senderDomains.optional(),
   "allowed_ips": allowedIps.optional(),
-  status: status.optional(),
+  status: activeOrSuspended.optional(),
   accounts: z.array(account).max(1000).optional(),
   providers: z.array(providerBody.extend({ enabled: z.boolean().optional() })).max(100).optional(),
   "routing_rules": z.array(ruleInFile).max(1000).optional(),

@@ -8,7 +8,18 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Parts, readingEverything, readingWithRights } from "../parts.ts";
-import { dateOf, idOf, linkNext, moment, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import {
+  dateOf,
+  idOf,
+  linkNext,
+  listed,
+  listOf,
+  moment,
+  nextCursor,
+  page,
+  pageOf,
+  timeOf,
+} from "../schemas.ts";
 import { getGroup } from "./groups.ts";
 
 const tag = "activity";
@@ -75,17 +86,14 @@ export function activityOperations(parts: Parts): readonly Operation[] {
       query: query.omit({ offset: true }),
       answer: {
         status: 200,
-        schema: z.object({ items: z.array(entryShape), "next_cursor": z.string().nullable() }),
+        schema: listOf(entryShape),
       },
       handle: async ({ query, ...asking }) => {
         const wanted = windowOf(query);
         const { principal } = asking;
         const group = isOperator(principal) && principal.named ? principal.group : undefined;
         const found = await listActivity(readingEverything(parts, asking), group, filterOf(query), wanted);
-        return {
-          items: found.map(entryOf),
-          "next_cursor": nextCursor("activity", found, wanted.limit) ?? null,
-        };
+        return listed("activity", found, wanted.limit, entryOf);
       },
     }),
   ];

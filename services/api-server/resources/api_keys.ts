@@ -12,7 +12,7 @@ import type { Action, Scope } from "../access/permissions.ts";
 import { may, type Principal } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
 import type { Parts } from "../parts.ts";
-import { dateOf, idOf, moment, nextCursor, page, pageOf, scope, timeOf } from "../schemas.ts";
+import { dateOf, idOf, listed, listOf, moment, page, pageOf, scope, timeOf } from "../schemas.ts";
 import { inGroupOf } from "./users.ts";
 
 const keyShape = z.object({
@@ -29,7 +29,7 @@ const keyShape = z.object({
 const createdShape = keyShape.extend({
   "api_key": z.string().meta({ description: "The key; shown this once" }),
 }).openapi("CreatedApiKey");
-const listShape = z.object({ items: z.array(keyShape), "next_cursor": z.string().nullable() });
+const listShape = listOf(keyShape);
 
 const params = z.object({ id: idOf("user") });
 const keyParams = z.object({ id: idOf("user"), key: idOf("key") });
@@ -100,10 +100,7 @@ function list(parts: Parts): Operation {
       inGroupOf(parts, asking, params.id, async (sql, _note, user, group) => {
         const wanted = pageOf("api_keys", query);
         const found = await listApiKeys(sql, group, user.id, wanted);
-        return {
-          items: found.map(keyOf),
-          "next_cursor": nextCursor("api_keys", found, wanted.limit) ?? null,
-        };
+        return listed("api_keys", found, wanted.limit, keyOf);
       }),
   });
 }

@@ -1,3 +1,4 @@
+import { maskedChange } from "../../../lib/activity/changes.ts";
 import { z } from "@hono/zod-openapi";
 import type { GroupId } from "../../../lib/ids.ts";
 import { Refusal } from "../../../lib/refusal.ts";
@@ -142,7 +143,7 @@ function changePassword(parts: Parts): Operation {
           action: "auth.password_changed",
           resourceType: "user",
           resourceId: principal.user,
-          changes: { password: ["[masked]", "[masked]"] },
+          changes: { password: maskedChange },
         });
       });
     },

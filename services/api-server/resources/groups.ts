@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { requireWithin } from "../../../lib/users/sender_domains.ts";
-import { senderDomains } from "../../../lib/users/user_fields.ts";
+import { activeOrSuspended, senderDomains } from "../../../lib/users/user_fields.ts";
 import { allowedIps, groupName, monthlyLimit, retention } from "../../../lib/groups/group_fields.ts";
 import { lockGroups } from "../../../lib/groups/member_entries_table.ts";
 import {
@@ -136,8 +136,7 @@ function update(parts: Parts): Operation {
       name: groupName.optional(),
       "allowed_ips": allowedIps.optional(),
       "suppress_reported": z.boolean().optional(),
-      status: z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" })
-        .optional(),
+      status: activeOrSuspended.optional(),
       "monthly_limit": monthlyLimit.optional(),
       "allowed_domains": senderDomains.optional(),
       retention: retention.optional().meta({

@@ -15,7 +15,7 @@ import { groupOfPath } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Parts, withRights } from "../parts.ts";
-import { idOf, nextCursor, page, pageOf, role, timeOf } from "../schemas.ts";
+import { idOf, listed, listOf, page, pageOf, role, timeOf } from "../schemas.ts";
 import { getGroup } from "./groups.ts";
 import { expiredToken, givenToken, handedOver, hashOfToken, newToken } from "./one_time_tokens.ts";
 
@@ -27,7 +27,7 @@ const invitationShape = z.object({
   "expires_at": z.string(),
   "created_at": z.string(),
 }).openapi("Invitation");
-const listShape = z.object({ items: z.array(invitationShape), "next_cursor": z.string().nullable() });
+const listShape = listOf(invitationShape);
 const params = z.object({ id: idOf("group") });
 const lifeMs = 7 * 86_400_000;
 /** Open ones of one group. */
@@ -95,10 +95,7 @@ function list(parts: Parts): Operation {
         await getGroup(sql, group);
         return await listInvitations(sql, group, wanted);
       }, group);
-      return {
-        items: found.map(invitationOf),
-        "next_cursor": nextCursor("invitations", found, wanted.limit) ?? null,
-      };
+      return listed("invitations", found, wanted.limit, invitationOf);
     },
   });
 }

@@ -1,3 +1,4 @@
+import { maskedChange } from "../../../lib/activity/changes.ts";
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../lib/ids.ts";
 import { Refusal } from "../../../lib/refusal.ts";
@@ -76,7 +77,7 @@ function reset(parts: Parts): Operation {
           action: "auth.password_reset",
           resourceType: "user",
           resourceId: user,
-          changes: { password: ["[masked]", "[masked]"] },
+          changes: { password: maskedChange },
         });
       });
     },

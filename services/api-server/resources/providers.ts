@@ -28,7 +28,7 @@ import { openSecrets, type ProviderSecrets, sealSecrets } from "../../../lib/pro
 import { allowOperatorCredentials, putProvider } from "../../../lib/providers/providers_table.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { isOperator } from "../access/principal.ts";
-import { changesBetween } from "../../../lib/activity/changes.ts";
+import { changesBetween, maskedChange } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, asOperator, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
@@ -162,9 +162,7 @@ function update(parts: Parts): Operation {
         const after = await getProvider(sql, asking, id);
         const changes = {
           ...changesBetween(providerOf(before, kept?.secrets), providerOf(after, asked.secrets)),
-          ...(areSameSettings(kept?.secrets ?? {}, asked.secrets)
-            ? {}
-            : { secrets: ["[masked]", "[masked]"] }),
+          ...(areSameSettings(kept?.secrets ?? {}, asked.secrets) ? {} : { secrets: maskedChange }),
         };
         await note({ action: "provider.update", resourceType, resourceId: id, changes });
         return after;
@@ -236,7 +234,7 @@ function rotateWebhook(parts: Parts): Operation {
           throw new Refusal("conflict", `a provider of type ${before.providerType} has no webhook`);
         }
         await rotateWebhookToken(sql, before.groupId, before.id);
-        const changes = { name: before.name, "webhook_token": ["[masked]", "[masked]"] };
+        const changes = { name: before.name, "webhook_token": maskedChange };
         await note({ action: "provider.rotate_webhook", resourceType, resourceId: before.id, changes });
         return await getProvider(sql, asking, before.id);
       });

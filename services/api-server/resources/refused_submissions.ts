@@ -10,7 +10,7 @@ import {
 import { isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
 import { asOperator, inGroup, type Parts } from "../parts.ts";
-import { dateOf, moment, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { dateOf, listed, listOf, moment, page, pageOf, timeOf } from "../schemas.ts";
 
 const refusedShape = z.object({
   id: z.string(),
@@ -59,7 +59,7 @@ export function refusedSubmissionOperations(parts: Parts): readonly Operation[] 
       query,
       answer: {
         status: 200,
-        schema: z.object({ items: z.array(refusedShape), "next_cursor": z.string().nullable() }),
+        schema: listOf(refusedShape),
       },
       handle: async ({ query, ...asking }) => {
         const wanted = pageOf("refused-submissions", query);
@@ -72,10 +72,7 @@ export function refusedSubmissionOperations(parts: Parts): readonly Operation[] 
         const found = isNobodys
           ? await asOperator(parts, asking, (sql) => listNobodysRefused(sql, filter, wanted))
           : await inGroup(parts, asking, (sql) => listRefused(sql, principal.group, filter, wanted));
-        return {
-          items: found.map(refusedOf),
-          "next_cursor": nextCursor("refused-submissions", found, wanted.limit) ?? null,
-        };
+        return listed("refused-submissions", found, wanted.limit, refusedOf);
       },
     }),
   ];

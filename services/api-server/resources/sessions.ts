@@ -7,7 +7,7 @@ import type { Principal } from "../access/principal.ts";
 import { outranks, requireRank } from "../access/rank.ts";
 import { type Operation, operation } from "../operation.ts";
 import { inGroup, type Parts, readingGroup } from "../parts.ts";
-import { idOf, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { idOf, listed, listOf, page, pageOf, timeOf } from "../schemas.ts";
 
 const sessionShape = z.object({
   id: z.string(),
@@ -19,7 +19,7 @@ const sessionShape = z.object({
   "expires_at": z.string(),
   current: z.boolean().meta({ description: "The session of this request" }),
 }).openapi("Session");
-const listShape = z.object({ items: z.array(sessionShape), "next_cursor": z.string().nullable() });
+const listShape = listOf(sessionShape);
 const tag = "sessions";
 
 /** Who is logged in to a group: one's own sessions, for its administrators those of all. */
@@ -44,10 +44,7 @@ function list(parts: Parts): Operation {
         return { items: [], "next_cursor": null };
       }
       const found = await listSessions(readingGroup(parts, principal.group), principal.group, user, wanted);
-      return {
-        items: found.map((session) => sessionOf(session, principal)),
-        "next_cursor": nextCursor("sessions", found, wanted.limit) ?? null,
-      };
+      return listed("sessions", found, wanted.limit, (session) => sessionOf(session, principal));
     },
   });
 }

@@ -10,7 +10,7 @@ import {
 } from "../../../lib/suppressions/suppressions_table.ts";
 import { type Operation, operation } from "../operation.ts";
 import { inGroup, type Parts } from "../parts.ts";
-import { idOf, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
+import { idOf, listed, listOf, page, pageOf, timeOf } from "../schemas.ts";
 
 const reasons = ["bounce", "complaint", "unsubscribe", "manual"] as const;
 const reason = z.enum(reasons, { error: `reason must be one of: ${reasons.join(", ")}` });
@@ -48,7 +48,7 @@ function list(parts: Parts): Operation {
     query: page.extend({ address: address.optional(), reason: reason.optional() }),
     answer: {
       status: 200,
-      schema: z.object({ items: z.array(suppressionShape), "next_cursor": z.string().nullable() }),
+      schema: listOf(suppressionShape),
     },
     handle: async ({ query, ...asking }) => {
       const wanted = pageOf("suppressions", query);
@@ -58,10 +58,7 @@ function list(parts: Parts): Operation {
         reason: query.reason,
       };
       const found = await inGroup(parts, asking, (sql) => listSuppressions(sql, group, filter, wanted));
-      return {
-        items: found.map(suppressionOf),
-        "next_cursor": nextCursor("suppressions", found, wanted.limit) ?? null,
-      };
+      return listed("suppressions", found, wanted.limit, suppressionOf);
     },
   });
 }

@@ -17,10 +17,16 @@ import {
   type UserChange,
   type UserEntry,
 } from "../../../lib/users/user_entries_table.ts";
-import { email, newPassword, senderDomains, username } from "../../../lib/users/user_fields.ts";
+import {
+  activeOrSuspended,
+  email,
+  newPassword,
+  senderDomains,
+  username,
+} from "../../../lib/users/user_fields.ts";
 import { isOperator, type Principal } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
-import { changesBetween } from "../../../lib/activity/changes.ts";
+import { changesBetween, maskedChange } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
 import { type Asking, inGroup, type Note, type Parts, readingWithRights, withRights } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
@@ -30,8 +36,6 @@ import { userOf, userShape } from "./user_shapes.ts";
 
 const params = z.object({ id: idOf("user") });
 const tag = "users";
-const status = z.enum(["active", "suspended"], { error: "status must be one of: active, suspended" });
-
 /** People and SMTP accounts: of one's group, or for operators that name none, of all groups. */
 export function userOperations(parts: Parts): readonly Operation[] {
   return [createUser(parts), list(parts), get(parts), update(parts), setStatus(parts), remove(parts)];
@@ -100,7 +104,7 @@ function update(parts: Parts): Operation {
       username: username.optional(),
       password: newPassword.optional(),
       "allowed_domains": senderDomains.optional(),
-      status: status.optional(),
+      status: activeOrSuspended.optional(),
     }),
     answer: { status: 200, schema: userShape },
     handle: async ({ params, body, ...asking }) => {
@@ -127,7 +131,7 @@ function setStatus(parts: Parts): Operation {
     tag,
     summary: "Suspend or reactivate a user",
     params,
-    body: z.strictObject({ status }),
+    body: z.strictObject({ status: activeOrSuspended }),
     answer: { status: 200, schema: userShape },
     handle: ({ params, body, ...asking }) =>
       change(parts, asking, params.id, body, undefined, "admin.update_user_status"),
@@ -160,7 +164,7 @@ async function change(
     const after = await getUser(sql, principal, id);
     const changes = {
       ...changesBetween(userOf(before), userOf(after)),
-      ...(hash === undefined ? {} : { password: ["[masked]", "[masked]"] }),
+      ...(hash === undefined ? {} : { password: maskedChange }),
     };
     await note({ action, resourceType: "user", resourceId: id, changes });
     return userOf(after);
