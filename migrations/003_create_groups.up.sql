@@ -94,6 +94,7 @@ create table api_keys (
   foreign key (group_id, user_id) references group_members (group_id, user_id) on delete cascade
 );
 create index api_keys_user on api_keys (group_id, user_id);
+create index api_keys_ended on api_keys (least(revoked_at, expires_at));
 
 create table esp_providers (
   id uuid primary key default uuidv7(),
@@ -183,8 +184,12 @@ create table activity_logs (
   created_at timestamptz not null default now()
 );
 create index activity_logs_group on activity_logs (group_id, id desc);
-create index activity_logs_resource on activity_logs (resource_type, resource_id);
-create index activity_logs_actor on activity_logs (actor_id, id desc);
+create index activity_logs_group_actor on activity_logs (group_id, actor_id, id desc) where actor_id is not null;
+create index activity_logs_group_resource on activity_logs (group_id, resource_id, id desc)
+  where resource_id is not null;
+-- For operators, who ask across groups.
+create index activity_logs_actor on activity_logs (actor_id, id desc) where actor_id is not null;
+create index activity_logs_resource on activity_logs (resource_id, id desc) where resource_id is not null;
 
 -- One row per account name tried and address (IPv6 by /64); bounded by its purge (rulings 3.17, 3.23).
 create table auth_attempts (

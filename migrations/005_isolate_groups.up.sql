@@ -118,6 +118,15 @@ create policy worker_moves on recipients for update to smtp_proxy_worker using (
 create policy worker_logs on delivery_logs to smtp_proxy_worker using (true) with check (true);
 create policy worker_tells on delivery_events for insert to smtp_proxy_worker with check (true);
 create policy worker_tells on activity_logs for insert to smtp_proxy_worker with check (actor_id is null);
+-- What happened a while ago is purged; nobody takes back by this role what he has just done.
+create policy worker_looks on activity_logs for select to smtp_proxy_worker
+  using (created_at < now() - interval '1 day');
+create policy worker_purges on activity_logs for delete to smtp_proxy_worker
+  using (created_at < now() - interval '1 day');
+create policy worker_looks on api_keys for select to smtp_proxy_worker
+  using (least(revoked_at, expires_at) < now() - interval '1 day');
+create policy worker_purges on api_keys for delete to smtp_proxy_worker
+  using (least(revoked_at, expires_at) < now() - interval '1 day');
 create policy worker_purges on auth_attempts for delete to smtp_proxy_worker using (true);
 create policy worker_looks on auth_attempts for select to smtp_proxy_worker using (true);
 grant select (id, status, revision, retention_delivered, retention_failed) on groups to smtp_proxy_worker;
@@ -130,9 +139,12 @@ grant select, update (status, failure_code, attempts, next_attempt_at, wait_caus
   updated_at) on recipients to smtp_proxy_worker;
 grant select, insert, update on delivery_logs to smtp_proxy_worker;
 grant insert on delivery_events, activity_logs to smtp_proxy_worker;
+grant select (id), delete on activity_logs to smtp_proxy_worker;
+grant select (id, revoked_at, expires_at), delete on api_keys to smtp_proxy_worker;
 grant select (account, address, failed_at, succeeded_at), delete on auth_attempts to smtp_proxy_worker;
 grant usage on sequence message_claims to smtp_proxy_worker;
 grant select, insert, update on queue_state, workers to smtp_proxy_worker;
+grant delete on workers to smtp_proxy_worker;
 
 -- Triggers that write for whoever changed a row, and see no more than they need.
 create policy trigger_raises on groups to smtp_proxy_trigger using (true) with check (true);

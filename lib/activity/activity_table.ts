@@ -1,7 +1,7 @@
-import { firstId, firstIdAt, type GroupId, lastId, type UserId } from "../ids.ts";
+import { firstIdAt, type GroupId, type UserId } from "../ids.ts";
 import type { GroupSql, Sql, SystemSql } from "../postgres/sql.ts";
 
-/** One change, as it is told for ever: who did what to what, where from. */
+/** One change, as it is told: who did what to what, where from. */
 export interface Activity {
   readonly group: GroupId | undefined;
   /** Undefined for whoever has a shell on the server. */
@@ -39,62 +39,11 @@ export async function countTestMessages(sql: GroupSql, group: GroupId, since: Da
   return row?.count ?? 0;
 }
 
-/** An activity as it is listed. */
-export interface ActivityEntry {
-  readonly id: string;
-  readonly groupId: GroupId | null;
-  readonly actorId: UserId | null;
-  readonly actorGroupId: GroupId | null;
-  readonly action: string;
-  readonly resourceType: string;
-  readonly resourceId: string | null;
-  readonly changes: unknown;
-  readonly comment: string | null;
-  readonly ipAddress: string | null;
-  readonly correlationId: string | null;
-  readonly createdAt: Date;
-}
-
-/** Which activities; everything that is not given lets all pass. */
-export interface ActivityFilter {
-  readonly action?: string | undefined;
-  readonly resourceType?: string | undefined;
-  readonly resourceId?: string | undefined;
-  readonly actor?: string | undefined;
-  readonly since?: Date | undefined;
-  readonly until?: Date | undefined;
-}
-
-/** A page of a group's activities, or for operators of all, newest first. */
-export async function listActivity(
-  sql: GroupSql | SystemSql,
-  group: GroupId | undefined,
-  filter: ActivityFilter,
-  page: { readonly after?: string; readonly limit: number; readonly offset?: number },
-): Promise<readonly ActivityEntry[]> {
-  const { action = null, resourceType = null, resourceId = null, actor = null, since, until } = filter;
-  const from = since === undefined ? firstId : firstIdAt(since.getTime());
-  const end = until === undefined ? lastId : firstIdAt(until.getTime());
-  const before = page.after === undefined || page.after > end ? end : page.after;
-  if (group === undefined) {
-    return await (sql as Sql)<ActivityEntry>`
-      select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
-        host(ip_address) as ip_address, correlation_id, created_at
-      from activity_logs
-      where id < ${before} and id >= ${from} and (action = ${action} or ${action}::text is null)
-        and (resource_type = ${resourceType} or ${resourceType}::text is null)
-        and (resource_id = ${resourceId} or ${resourceId}::uuid is null)
-        and (actor_id = ${actor} or ${actor}::uuid is null)
-      order by id desc limit ${page.limit} offset ${page.offset ?? 0}`;
-  }
-  return await (sql as Sql)<ActivityEntry>`
-    select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
-      host(ip_address) as ip_address, correlation_id, created_at
-    from activity_logs
-    where group_id = ${group} and id < ${before} and id >= ${from}
-      and (action = ${action} or ${action}::text is null)
-      and (resource_type = ${resourceType} or ${resourceType}::text is null)
-      and (resource_id = ${resourceId} or ${resourceId}::uuid is null)
-      and (actor_id = ${actor} or ${actor}::uuid is null)
-    order by id desc limit ${page.limit} offset ${page.offset ?? 0}`;
+/** Removes a portion of what was told before a moment, in milliseconds since 1970; answers how many went. */
+export async function purgeActivities(sql: SystemSql, beforeMs: number, portion: number): Promise<number> {
+  const rows = await sql`
+    delete from activity_logs where id = any(array(
+      select id from activity_logs where id < ${firstIdAt(beforeMs)}::uuid order by id limit ${portion}))
+    returning id`;
+  return rows.length;
 }

@@ -101,3 +101,13 @@ export async function revokeApiKey(
     returning id, user_id, name, prefix, scopes, expires_at, revoked_at, last_used_at, created_at`;
   return entry;
 }
+
+/** Removes a portion of the keys that were revoked or had ended before a moment, in milliseconds since 1970. */
+export async function purgeKeys(sql: SystemSql, beforeMs: number, portion: number): Promise<number> {
+  const rows = await sql`
+    delete from api_keys where id = any(array(
+      select id from api_keys where least(revoked_at, expires_at) < ${new Date(beforeMs)}
+      order by least(revoked_at, expires_at) limit ${portion}))
+    returning id`;
+  return rows.length;
+}

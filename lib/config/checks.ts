@@ -62,6 +62,7 @@ export const checks: readonly Check[] = [
     find: s3Keys,
   },
   { about: ["retention.rows", "delivery.max_age"], find: rowsOutlastDelivery },
+  { about: ["retention.activities"], find: activitiesLastADay },
   { about: ["tls.cert_file", "tls.key_file"], find: certificateAndKey },
   {
     about: [
@@ -187,6 +188,12 @@ function rowsOutlastDelivery({ retention, delivery }: Config): string | undefine
   if (retention.rows === 0 || retention.rows > delivery.maxAge) return undefined;
   return `retention.rows must be longer than delivery.max_age: current values are ${retention.rows} ms and ` +
     `${delivery.maxAge} ms`;
+}
+
+/** Limits are counted by what was told lately. */
+function activitiesLastADay({ retention: { activities } }: Config): string | undefined {
+  if (activities === 0 || activities >= 86_400_000) return undefined;
+  return `retention.activities must be a day at least, or 0: current value is ${activities} ms`;
 }
 
 function certificateAndKey({ tls }: Config): string | undefined {

@@ -207,6 +207,7 @@ Deno.test("loadConfig() refuses settings that contradict each other", () => {
     [{ STORAGE_S3_CREDENTIALS: "static" }, /storage\.s3_access_key_id is empty/],
     [{ STORAGE_S3_KMS_KEY_ID: "alias/a", STORAGE_S3_ENCRYPTION: "AES256" }, /s3_encryption is not aws:kms/],
     [{ RETENTION_ROWS: "24h" }, /retention\.rows must be longer than delivery\.max_age/],
+    [{ RETENTION_ACTIVITIES: "23h" }, /retention\.activities must be a day at least, or 0/],
     [{ QUEUE_LEASE: "46s" }, /queue\.lease must be longer than 46500 ms/],
     [{ SMTP_MAX_RECIPIENTS: "32768" }, /from 1 to 32767/],
     [{ SMTP_HOSTNAME: "two words" }, /smtp\.hostname is not a host name/],

@@ -164,6 +164,7 @@ export const settings = {
   "retention.delivered": setting(duration("0", "3650d"), "7d", "How long bodies of delivered and cancelled messages are kept; 0 is as long as their rows"),
   "retention.failed": setting(duration("0", "3650d"), "30d", "How long bodies of dead letters are kept, which can be sent again until then; 0 is as long as their rows"),
   "retention.rows": setting(duration("0", "3650d"), "90d", "How long rows are kept, by whole weeks; 0 is for ever"),
+  "retention.activities": setting(duration("0", "3650d"), "365d", "How long activities are kept, and API keys that were revoked or have ended; a day at least, 0 is for ever"),
 
   "logging.level": setting(oneOf("debug", "info", "warn", "error"), "info", "Least severe lines that are written; read again at SIGHUP"),
   "logging.format": setting(oneOf("json", "text"), "json", "`text` is for people"),

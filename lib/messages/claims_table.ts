@@ -244,6 +244,15 @@ export async function announceWorker(
   return { previous: row.incarnation, seenMsAgo: row.ageMs };
 }
 
+/** Forgets a portion of the names of which no process has given a sign of life for a week; answers how many went. */
+export async function purgeWorkers(sql: SystemSql, portion: number): Promise<number> {
+  const rows = await sql`
+    delete from workers where name = any(array(
+      select name from workers where seen_at < clock_timestamp() - interval '7 days' limit ${portion}))
+    returning name`;
+  return rows.length;
+}
+
 /** Keeps a worker's sign of life fresh; false when another process has taken the name. */
 export async function touchWorker(sql: SystemSql, name: string, incarnation: string): Promise<boolean> {
   const rows = await sql`

@@ -9,6 +9,7 @@ import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { collectBodies } from "./collect_bodies.ts";
 import { dropOldWeeks } from "./drop_weeks.ts";
 import { firstId, giveUpDueBodies } from "./give_up_bodies.ts";
+import { purgePast } from "./purge_past.ts";
 import { trimRefusals } from "./trim_refused.ts";
 
 /** How long what is kept. */
@@ -16,6 +17,8 @@ export interface RetentionTerms {
   readonly bodies: BodyTerms;
   /** Rows; absent is for ever. */
   readonly rowsMs?: number;
+  /** Activities and API keys that hold no longer; absent is for ever. */
+  readonly activitiesMs?: number;
 }
 
 /** What the retention job needs. */
@@ -55,13 +58,15 @@ export function retentionTerms({ retention, smtp }: Pick<Config, "retention" | "
       unansweredMs: smtp.resubmissionWindow + resubmissionMarginMs,
     },
     ...retention.rows > 0 && { rowsMs: retention.rows },
+    ...retention.activities > 0 && { activitiesMs: retention.activities },
   };
 }
 
 /**
- * Removes the bodies of messages that have been finished for long enough, bodies that belong to no message, and weeks
- * of rows and old records of refusals (ruling 3.15); never anything of a message that is not finished. One works for a database at a time, in
- * steps between which others have their turn; what a killed one has left undone is done by the next.
+ * Removes the bodies of messages that have been finished for long enough, bodies that belong to no message, weeks of
+ * rows, and old records of refusals, activities and keys (ruling 3.15); never anything of a message that is not
+ * finished. One works for a database at a time, in steps between which others have their turn; what a killed one has
+ * left undone is done by the next.
  */
 export class Retention implements AsyncDisposable {
   readonly #options: RetentionOptions;
@@ -137,8 +142,9 @@ export class Retention implements AsyncDisposable {
     }
     if (now - this.#trimmedAt >= trimEveryMs) {
       this.#trimmedAt = now;
-      const { rowsMs } = this.#options.terms;
-      await trimRefusals({ ...this.#world, ...rowsMs !== undefined && { rowsMs } });
+      const { bodies: _, ...terms } = this.#options.terms;
+      await trimRefusals({ ...this.#world, ...terms });
+      await purgePast({ ...this.#world, ...terms });
     }
   }
 

@@ -1,6 +1,6 @@
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { purgeRefused, trimRefused } from "../../lib/refused_submissions/refused_submissions_table.ts";
-import { sleepFor } from "../../lib/retry.ts";
+import { inPortions } from "./in_portions.ts";
 
 /** What the removal of records of refusals works with. */
 export interface TrimParts {
@@ -18,7 +18,6 @@ export interface TrimParts {
 
 const defaultKeep = 10_000;
 const defaultPortion = 2000;
-const pauseMs = 20;
 
 /** Leaves of each group, and of nobody's, the newest records of refusals, none older than other rows; how many went. */
 export async function trimRefusals(parts: TrimParts): Promise<number> {
@@ -26,21 +25,6 @@ export async function trimRefusals(parts: TrimParts): Promise<number> {
   let removed = await inPortions(() => trimRefused(sql, keep, portion), portion, signal);
   if (rowsMs !== undefined) {
     removed += await inPortions(() => purgeRefused(sql, nowMs - rowsMs, portion), portion, signal);
-  }
-  return removed;
-}
-
-async function inPortions(
-  step: () => Promise<number>,
-  portion: number,
-  signal: AbortSignal,
-): Promise<number> {
-  let removed = 0;
-  while (!signal.aborted) {
-    const count = await step();
-    removed += count;
-    if (count < portion) break;
-    await sleepFor(pauseMs, signal);
   }
   return removed;
 }

@@ -138,6 +138,10 @@ function more(alpha: GroupRows, beta: GroupRows): string {
     update messages set status = 'failed', failure_code = 'refused' where id = '${beta.message}';
     insert into webhook_receipts (group_id, provider_id, token, content_hash)
       values ('${alpha.group}', '${alpha.provider}', 't', sha256('x'));
+    insert into activity_logs (group_id, action, resource_type, created_at)
+      values ('${alpha.group}', 'test', 'group', now() - interval '2 days');
+    insert into api_keys (group_id, user_id, name, prefix, key_hash, revoked_at)
+      values ('${alpha.group}', '${alpha.user}', 'old', 'sp_old', sha256('old'), now() - interval '2 days');
     insert into refused_submissions (id, account, command, code, reason, reply, correlation_id, times, first_at, last_at)
       values (uuidv7(), 'nobody', 'AUTH PLAIN', 535, 'credentials_wrong', 'No', 'c', 1, now(), now());
   `;

@@ -319,10 +319,11 @@ Deno.test("Retention tells of a store that is down once, and removes the bodies 
 
 Deno.test("retentionTerms() keeps nothing of a message for longer than its row", () => {
   const smtp = { resubmissionWindow: hour } as Parameters<typeof retentionTerms>[0]["smtp"];
-  const of = (delivered: number, failed: number, rows: number) =>
-    retentionTerms({ smtp, retention: { delivered, failed, rows } });
+  const of = (delivered: number, failed: number, rows: number, activities = 0) =>
+    retentionTerms({ smtp, retention: { delivered, failed, rows, activities } });
   const unansweredMs = 2 * hour;
   assert.deepEqual(of(7, 30, 90), { bodies: { deliveredMs: 7, failedMs: 30, unansweredMs }, rowsMs: 90 });
   assert.deepEqual(of(0, 30, 20), { bodies: { deliveredMs: 20, failedMs: 20, unansweredMs }, rowsMs: 20 });
   assert.deepEqual(of(0, 0, 0), { bodies: { unansweredMs } });
+  assert.deepEqual(of(0, 0, 0, 365), { bodies: { unansweredMs }, activitiesMs: 365 });
 });

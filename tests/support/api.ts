@@ -107,7 +107,12 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   });
   const { parts, authenticate } = openParts({
     ...providers,
-    retention: { delivered: 604_800_000, failed: 2_592_000_000, rows: 7_776_000_000 },
+    retention: {
+      delivered: 604_800_000,
+      failed: 2_592_000_000,
+      rows: 7_776_000_000,
+      activities: 31_536_000_000,
+    },
     requireGroupDomains: options.requireGroupDomains ?? true,
     rateLimit: {
       defaultMonthlyLimit: 10_000,

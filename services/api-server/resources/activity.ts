@@ -3,7 +3,7 @@ import {
   type ActivityEntry,
   type ActivityFilter,
   listActivity,
-} from "../../../lib/activity/activity_table.ts";
+} from "../../../lib/activity/activity_listing.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { type Operation, operation } from "../operation.ts";
