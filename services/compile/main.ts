@@ -33,8 +33,10 @@ async function run(command: CompileCommand): Promise<void> {
   }
 }
 
-function pick({ read, write }: Pick<Build, "read" | "write">): Pick<Build, "read" | "write"> {
-  return { read, write };
+function pick(
+  { read, write, net }: Omit<CompileCommand & { verb: "build" }, "verb">,
+): Pick<Build, "read" | "write" | "net"> {
+  return { read, write, net };
 }
 
 async function compile(build: Build, task: string, commit: string): Promise<void> {

@@ -42,6 +42,8 @@ export interface Build {
   /** Paths besides the usual ones. */
   readonly read: readonly string[];
   readonly write: readonly string[];
+  /** Addresses that programs with places of their own are confined to; none, or absent, is every one. */
+  readonly net?: readonly string[];
   /** Folders that are not carried. */
   readonly leftOut?: readonly string[];
 }
@@ -83,7 +85,7 @@ export function compileArguments(build: Build, task: string, variables: string):
     "--no-check",
     "--exclude-unused-npm",
     `--env-file=${variables}`,
-    ...words.flatMap((word) => withPaths(word, paths)),
+    ...words.flatMap((word) => withPaths(withAddresses(word, build), paths)),
     ...carriedFiles(words).flatMap((file) => ["--include", file]),
     ...(build.leftOut ?? []).flatMap((folder) => ["--exclude", folder]),
     ...build.target === undefined ? [] : ["--target", build.target],
@@ -91,6 +93,12 @@ export function compileArguments(build: Build, task: string, variables: string):
     outputOf(build),
     entry,
   ];
+}
+
+/** The worker must reach whatever host a provider names; whom these two talk to is known to who builds (ruling 1.26). */
+function withAddresses(word: string, { program, net = [] }: Build): string {
+  const isConfined = net.length > 0 && (program === "smtp-server" || program === "api-server");
+  return word === "--allow-net" && isConfined ? `--allow-net=${net.join()}` : word;
 }
 
 /** A task that may read anything (the test client attaches any file) goes on doing so. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileArguments, pathsOf } from "./programs.ts";
+import { compileArguments, pathsOf, programs } from "./programs.ts";
 
 const task =
   "deno run --no-prompt --allow-net --allow-env=A_*,B --allow-read=/etc/smtp-proxy,/data,lib/x.ts " +
@@ -59,4 +59,17 @@ Deno.test("pathsOf() promises the folder of bodies to a program that only reads 
   );
   assert.ok(read.includes("/var/lib/smtp-proxy"));
   assert.deepEqual(write, []);
+});
+
+Deno.test("compileArguments() promises that addresses confine smtp-server and api-server, and nothing else", () => {
+  const task = "deno run --no-prompt --allow-net services/x/main.ts";
+  for (const program of programs) {
+    const words = compileArguments(
+      { program, read: [], write: [], net: ["0.0.0.0:587", "db:5432"] },
+      task,
+      "/v",
+    );
+    const isConfined = program === "smtp-server" || program === "api-server";
+    assert.ok(words.includes(isConfined ? "--allow-net=0.0.0.0:587,db:5432" : "--allow-net"), program);
+  }
 });
