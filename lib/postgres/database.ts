@@ -1,7 +1,8 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { GroupId } from "../ids.ts";
-import { CommitInDoubt, isAnswerLost } from "./faults.ts";
+import { CommitInDoubt, isAnswerLost, isOutage } from "./faults.ts";
+import { mostShared, SharedConnections } from "./shared_connections.ts";
 import {
   camelRow,
   type GroupSql,
@@ -40,6 +41,8 @@ export interface Database extends AsyncDisposable {
   forGroup<T>(group: GroupId, work: (sql: GroupSql) => Promise<T>): Promise<T>;
   /** Reads one group's rows as `forGroup` does, each statement in a transaction of its own and in one round trip. */
   readonly reading: (group: GroupId) => GroupSql;
+  /** As `reading`, for statements that find a few rows by their keys: callers share connections of their own. */
+  readonly finding: (group: GroupId) => GroupSql;
   /** Calls `handler` for each notification; `onGap` after any time in which some may have been lost. */
   listen(channel: string, handler: (payload: string) => void, onGap: () => void): AsyncDisposable;
   /** A session-level advisory lock held until disposed; undefined when another session holds it. */
@@ -62,26 +65,34 @@ export function openDatabase(options: DatabaseOptions): Database {
   pool.on("error", (error) => options.onIdleError?.(error));
   // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
   pool.on("connect", (client) => client.on("error", noteNothing));
+  const forFinding = new pg.Pool({ ...config, max: mostShared, idleTimeoutMillis: 30_000 });
+  forFinding.on("error", (error) => options.onIdleError?.(error));
+  forFinding.on("connect", (client) => client.on("error", noteNothing));
+  const found = new SharedConnections<pg.QueryResult>(() => forFinding.connect(), isOutage);
   const run: Run = ({ name, text }, values) => pool.query({ name, text, values });
   const system = timed(options, run) as SystemSql;
   return {
     system,
     transaction: (work) => inTransaction(pool, options, undefined, (sql) => work(sql as SystemSql)),
     forGroup: (group, work) => inTransaction(pool, options, group, (sql) => work(sql as GroupSql)),
-    reading: (group) =>
-      timed(
-        options,
-        (statement, values) => run(withinGroup(statement, values.length), [...values, group]),
-      ) as GroupSql,
+    reading: (group) => timed(options, confined(run, group)) as GroupSql,
+    finding: (group) => timed(options, confined((...asked) => found.query(...asked), group)) as GroupSql,
     listen: (channel, handler, onGap) => listenForever(() => openListener(config), channel, handler, onGap),
     tryLock: (name) => tryLock(config, name),
     connections: () => ({
-      active: pool.totalCount - pool.idleCount,
+      active: pool.totalCount - pool.idleCount + forFinding.totalCount - forFinding.idleCount,
       idle: pool.idleCount,
       waiting: pool.waitingCount,
     }),
-    [Symbol.asyncDispose]: () => pool.end(),
+    async [Symbol.asyncDispose]() {
+      await found.close();
+      await Promise.all([forFinding.end(), pool.end()]);
+    },
   };
+}
+
+function confined(run: Run, group: GroupId): Run {
+  return (statement, values) => run(withinGroup(statement, values.length), [...values, group]);
 }
 
 function clientConfig(options: DatabaseOptions): pg.ClientConfig {

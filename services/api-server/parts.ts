@@ -71,6 +71,20 @@ export function readingGroup(parts: Parts, group: GroupId): GroupSql {
   return parts.databases.group.reading(group);
 }
 
+/** As `readingGroup`, for a few rows that are found by their keys; many requests share a connection. */
+export function findingInGroup(parts: Parts, group: GroupId): GroupSql {
+  return parts.databases.group.finding(group);
+}
+
+/** As `findingInGroup`, with the rights of `withRights`. */
+export function findingWithRights(
+  parts: Parts,
+  { principal }: Pick<Asking, "principal">,
+  group: GroupId = principal.group,
+): GroupSql | SystemSql {
+  return isOperator(principal) ? parts.databases.admin.system : parts.databases.group.finding(group);
+}
+
 /** For reading alone: with the rights of `withRights`, in one round trip for each statement. */
 export function readingWithRights(
   parts: Parts,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { GroupId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/postgres/database.ts";
+import { openDatabase, openSession } from "../../lib/postgres/database.ts";
 import { sqlState } from "../../lib/postgres/faults.ts";
+import { until } from "../../services/dev/processes.ts";
 import { testDatabase } from "../support/postgres.ts";
 import { twoGroups } from "../support/two_groups.ts";
 
@@ -51,3 +52,39 @@ Deno.test("reading() keeps the order of rows, and changes nothing", async () => 
     return sqlState(error) === "0A000"; // a WITH that changes rows is for the top level alone
   });
 });
+
+Deno.test("finding() sees one group's rows in every statement, also while many share a connection", async () => {
+  await using test = await testDatabase();
+  const groups = await twoGroups(test.ownerUrl);
+  await using database = openDatabase({ url: test.urlFor(role), role, poolMax: 1 });
+  const asked = Array.from({ length: 200 }, async (_, n) => {
+    const own = groups[n % 2];
+    assert.ok(own);
+    const sql = database.finding(own.group as GroupId);
+    assert.deepEqual(await sql`select id from messages`, [{ id: own.message }]);
+    // One that fails leaves the others as they were.
+    if (n % 10 === 0) await assert.rejects(sql`select 1 / ${0}::int`, (error) => sqlState(error) === "22012");
+    assert.deepEqual(await sql`select id from groups`, [{ id: own.group }]);
+  });
+  await Promise.all(asked);
+});
+
+Deno.test("finding() fails for what was under way when the server ends its connections, and then goes on", async () => {
+  await using test = await testDatabase();
+  const [alpha] = await twoGroups(test.ownerUrl);
+  await using database = openDatabase({ url: test.urlFor(role), role, applicationName: "finders" });
+  await using owner = await openSession({ url: test.ownerUrl });
+  const sql = database.finding(alpha.group as GroupId);
+  await sql`select 1`;
+  const [first, second] = [sql`select pg_sleep(20)`, sql`select pg_sleep(20)`];
+  const both = Promise.allSettled([first, second]);
+  await until(async () => (await owner.run(sleeping)).length === 2, 20_000);
+  await owner.run(
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'finders'",
+  );
+  assert.deepEqual((await both).map(({ status }) => status), ["rejected", "rejected"]);
+  assert.deepEqual(await sql`select id from messages`, [{ id: alpha.message }]);
+});
+
+const sleeping = `select pid from pg_stat_activity
+  where application_name = 'finders' and state = 'active' and query like '%pg_sleep%'`;

@@ -20,7 +20,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { groupOfPath, isOperator } from "../access/principal.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { asOperator, type Parts, readingEverything, readingWithRights, withRights } from "../parts.ts";
+import { asOperator, findingWithRights, type Parts, readingEverything, withRights } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 
 const groupShape = z.object({
@@ -119,7 +119,7 @@ function get(parts: Parts): Operation {
     answer: { status: 200, schema: groupShape },
     handle: async ({ params, ...asking }) => {
       const id = groupOfPath(asking.principal, params.id);
-      return groupOf(await getGroup(readingWithRights(parts, asking, id), id));
+      return groupOf(await getGroup(findingWithRights(parts, asking, id), id));
     },
   });
 }

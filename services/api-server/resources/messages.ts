@@ -14,7 +14,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import type { Body } from "../../../lib/store/body.ts";
 import { memoryBody } from "../../../lib/store/memory_body.ts";
 import { type Operation, operation } from "../operation.ts";
-import { inGroup, type Parts, readingGroup } from "../parts.ts";
+import { findingInGroup, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, nextCursor, page, pageOf } from "../schemas.ts";
 import {
   detailOf,
@@ -74,7 +74,7 @@ function get(parts: Parts): Operation {
     answer: { status: 200, schema: messageDetailShape },
     handle: async ({ params, ...asking }) => {
       const [id, { group }] = [params.id as MessageId, asking.principal];
-      const sql = readingGroup(parts, group);
+      const sql = findingInGroup(parts, group);
       const [message, recipients, calls, events] = await Promise.all([
         findMessage(sql, group, id),
         listRecipients(sql, group, id, { after: 0, limit: maxRecipients }),

@@ -30,7 +30,7 @@ import { Refusal } from "../../../lib/refusal.ts";
 import { isOperator } from "../access/principal.ts";
 import { changesBetween, maskedChange } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, asOperator, inGroup, type Parts, readingGroup } from "../parts.ts";
+import { type Asking, asOperator, findingInGroup, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
 import { providerOf, providerShape } from "./provider_shapes.ts";
 
@@ -99,7 +99,7 @@ function get(parts: Parts): Operation {
     handle: async ({ params, ...asking }) =>
       await answerOf(
         parts,
-        await getProvider(readingGroup(parts, asking.principal.group), asking, params.id),
+        await getProvider(findingInGroup(parts, asking.principal.group), asking, params.id),
       ),
   });
 }

@@ -14,7 +14,7 @@ import {
 } from "../../../lib/routing/rule_entries_table.ts";
 import { changesBetween } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, inGroup, type Parts, readingGroup } from "../parts.ts";
+import { type Asking, findingInGroup, inGroup, type Parts, readingGroup } from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf, timeOf } from "../schemas.ts";
 import { testRoutingRules } from "./test_routing_rules.ts";
 
@@ -92,7 +92,7 @@ function get(parts: Parts): Operation {
     params,
     answer: { status: 200, schema: ruleShape },
     handle: async ({ params, ...asking }) =>
-      ruleOf(await getRule(readingGroup(parts, asking.principal.group), asking, params.id)),
+      ruleOf(await getRule(findingInGroup(parts, asking.principal.group), asking, params.id)),
   });
 }
 

@@ -4,7 +4,7 @@ import type { RecipientStatus } from "../../../lib/messages/message.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { findUsage } from "../../../lib/usage/usage_table.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Parts, readingGroup } from "../parts.ts";
+import { findingInGroup, type Parts, readingGroup } from "../parts.ts";
 import { timeOf } from "../schemas.ts";
 
 const tag = "statistics";
@@ -148,7 +148,7 @@ function usage(parts: Parts): Operation {
     answer: { status: 200, schema: usageShape },
     handle: async (asking) => {
       const { group } = asking.principal;
-      const found = await findUsage(readingGroup(parts, group), group, maxMonths);
+      const found = await findUsage(findingInGroup(parts, group), group, maxMonths);
       if (found === undefined) throw new Refusal("not_found", "group not found");
       const { month, monthlyLimit, months, resetsAt } = found;
       const messages = months.find((used) => used.month === month)?.messages ?? 0;

@@ -28,7 +28,15 @@ import { isOperator, type Principal } from "../access/principal.ts";
 import { requireRank } from "../access/rank.ts";
 import { changesBetween, maskedChange } from "../../../lib/activity/changes.ts";
 import { type Operation, operation } from "../operation.ts";
-import { type Asking, inGroup, type Note, type Parts, readingWithRights, withRights } from "../parts.ts";
+import {
+  type Asking,
+  findingWithRights,
+  inGroup,
+  type Note,
+  type Parts,
+  readingWithRights,
+  withRights,
+} from "../parts.ts";
 import { idOf, linkNext, nextCursor, page, pageOf } from "../schemas.ts";
 import { createUser } from "./create_user.ts";
 import { getGroup, requireDomains } from "./groups.ts";
@@ -86,7 +94,7 @@ function get(parts: Parts): Operation {
     params,
     answer: { status: 200, schema: userShape },
     handle: async ({ params, ...asking }) =>
-      userOf(await getUser(readingWithRights(parts, asking), asking.principal, params.id)),
+      userOf(await getUser(findingWithRights(parts, asking), asking.principal, params.id)),
   });
 }
 
