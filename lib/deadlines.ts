@@ -1,3 +1,8 @@
+/** What took longer than its limit. */
+export class Late extends Error {
+  override readonly name = "Late";
+}
+
 interface Limited {
   readonly at: number;
   readonly end: () => void;
@@ -14,12 +19,12 @@ export class Deadlines {
     this.#limitMs = limitMs;
   }
 
-  /** What the work answers, or throws an Error when that takes longer; the work itself goes on. */
+  /** What the work answers, or throws `Late` when that takes longer; the work itself goes on. */
   async limit<T>(work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     const limited: Limited = {
       at: performance.now() + this.#limitMs,
-      end: () => late.reject(new Error(`No answer within ${this.#limitMs} ms`)),
+      end: () => late.reject(new Late(`No answer within ${this.#limitMs} ms`)),
     };
     this.#running.add(limited);
     this.#timer ??= setTimeout(() => this.#look(), this.#limitMs);

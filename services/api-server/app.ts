@@ -1,5 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { TooManyWaiting } from "../../lib/coalesce.ts";
+import { Deadlines, Late } from "../../lib/deadlines.ts";
 import { isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { LogFields } from "../../lib/telemetry/log_fields.ts";
@@ -52,6 +53,7 @@ export function createApp(options: AppOptions): App {
   const { operations, limits, onRequest, onFault } = options;
   const inner = createRoutes(options);
   const addressOf = clientAddresses(limits.trustedNetworks);
+  const deadlines = new Deadlines(limits.writeTimeout);
   return async (request, asker) => {
     const start = performance.now();
     const answered = await operations(request, asker);
@@ -68,10 +70,8 @@ export function createApp(options: AppOptions): App {
       try {
         const read = await readRequest(request, limits.maxBody, limits.readTimeout);
         const onRoute = (path: string) => void (route = path);
-        return await inTime(
-          Promise.resolve(inner.fetch(read.request, { call, onRoute, bytes: read.bytes })),
-          limits.writeTimeout,
-        );
+        const answer = inner.fetch(read.request, { call, onRoute, bytes: read.bytes });
+        return await deadlines.limit(Promise.resolve(answer));
       } catch (error) {
         return failed(error, call, onFault);
       }
@@ -94,12 +94,14 @@ function createRoutes({ api, authenticate, onFault }: AppOptions): OpenAPIHono<A
 }
 
 function failed(error: unknown, { correlationId }: Call, onFault: AppOptions["onFault"]): Response {
-  const refusal = refusalOf(error) ?? outage(error);
+  const refusal = error instanceof Late ? tooLate : refusalOf(error) ?? outage(error);
   if (refusal?.options.cause !== undefined) onFault(refusal.options.cause, { correlationId });
   if (refusal !== undefined) return refusalResponse(refusal, correlationId);
   onFault(error, { correlationId });
   return faultResponse(correlationId);
 }
+
+const tooLate = new Refusal("database_down", "the request took too long", { retryAfter: 30 });
 
 /** What will pass: the database is down, in a tangle, too slow, or has too many waiting. */
 function outage(cause: unknown): Refusal | undefined {
@@ -110,18 +112,6 @@ function outage(cause: unknown): Refusal | undefined {
     /ECONN|ETIMEDOUT|EPIPE|terminated|timeout/i.test(`${Reflect.get(cause, "code")} ${cause.message}`);
   if (!passes && !(isOfDriver && isOutage(cause))) return undefined;
   return new Refusal("database_down", "database unavailable", { cause });
-}
-
-async function inTime(answer: Promise<Response>, timeoutMs: number): Promise<Response> {
-  const late = Promise.withResolvers<never>();
-  const refuse = () =>
-    late.reject(new Refusal("database_down", "the request took too long", { retryAfter: 30 }));
-  const timer = setTimeout(refuse, timeoutMs);
-  try {
-    return await Promise.race([answer, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 const securityHeaders = [
