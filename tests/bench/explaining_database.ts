@@ -46,6 +46,7 @@ export function explainingDatabase(session: Session, tell: (look: Look) => void)
     transaction: (work) => work(sql as SystemSql),
     forGroup: (_, work) => work(sql as GroupSql),
     reading: () => sql as GroupSql,
+    finding: () => sql as GroupSql,
     listen: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }),
     tryLock: () => Promise.resolve(undefined),
     connections: () => ({ active: 1, idle: 0, waiting: 0 }),
