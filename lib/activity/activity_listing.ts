@@ -62,7 +62,7 @@ function boundsOf(filter: ActivityFilter, { after, limit, offset = 0 }: Activity
 async function listOfGroup(sql: Sql, group: GroupId, wanted: Wanted): Promise<readonly ActivityEntry[]> {
   const { action, resourceType, resourceId, actor, from, before, limit, offset } = wanted;
   if (resourceId !== null) {
-    return await (sql as Sql)<ActivityEntry>`
+    return await sql<ActivityEntry>`
           select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
           host(ip_address) as ip_address, correlation_id, created_at
           from activity_logs
@@ -72,7 +72,7 @@ async function listOfGroup(sql: Sql, group: GroupId, wanted: Wanted): Promise<re
           order by id desc limit ${limit} offset ${offset}`;
   }
   if (actor !== null) {
-    return await (sql as Sql)<ActivityEntry>`
+    return await sql<ActivityEntry>`
           select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
           host(ip_address) as ip_address, correlation_id, created_at
           from activity_logs
@@ -80,7 +80,7 @@ async function listOfGroup(sql: Sql, group: GroupId, wanted: Wanted): Promise<re
           and (resource_type = ${resourceType} or ${resourceType}::text is null)
           order by id desc limit ${limit} offset ${offset}`;
   }
-  return await (sql as Sql)<ActivityEntry>`
+  return await sql<ActivityEntry>`
         select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
         host(ip_address) as ip_address, correlation_id, created_at
         from activity_logs
@@ -92,7 +92,7 @@ async function listOfGroup(sql: Sql, group: GroupId, wanted: Wanted): Promise<re
 async function listAll(sql: Sql, wanted: Wanted): Promise<readonly ActivityEntry[]> {
   const { action, resourceType, resourceId, actor, from, before, limit, offset } = wanted;
   if (resourceId !== null) {
-    return await (sql as Sql)<ActivityEntry>`
+    return await sql<ActivityEntry>`
           select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
           host(ip_address) as ip_address, correlation_id, created_at
           from activity_logs
@@ -102,7 +102,7 @@ async function listAll(sql: Sql, wanted: Wanted): Promise<readonly ActivityEntry
           order by id desc limit ${limit} offset ${offset}`;
   }
   if (actor !== null) {
-    return await (sql as Sql)<ActivityEntry>`
+    return await sql<ActivityEntry>`
           select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
           host(ip_address) as ip_address, correlation_id, created_at
           from activity_logs
@@ -110,7 +110,7 @@ async function listAll(sql: Sql, wanted: Wanted): Promise<readonly ActivityEntry
           and (resource_type = ${resourceType} or ${resourceType}::text is null)
           order by id desc limit ${limit} offset ${offset}`;
   }
-  return await (sql as Sql)<ActivityEntry>`
+  return await sql<ActivityEntry>`
         select id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes, comment,
         host(ip_address) as ip_address, correlation_id, created_at
         from activity_logs

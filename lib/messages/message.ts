@@ -4,15 +4,18 @@ import type { Body } from "../store/body.ts";
 /** In a named store, or inline in PostgreSQL when that store was down at ingestion. */
 export type StorageRef = `local:${string}` | `s3:${string}` | "inline";
 
-/** Where a message is on its way; `delivered` means taken by the ESP (ruling 1.13). */
-export type MessageStatus =
-  | "queued"
-  | "processing"
-  | "delivered"
-  | "failed"
-  | "enqueue_failed"
-  | "storage_error"
-  | "cancelled";
+/** Where a message can be on its way; `delivered` means taken by the ESP (ruling 1.13). */
+export const messageStatuses = [
+  "queued",
+  "processing",
+  "delivered",
+  "failed",
+  "enqueue_failed",
+  "storage_error",
+  "cancelled",
+] as const;
+/** One of these. */
+export type MessageStatus = (typeof messageStatuses)[number];
 
 /** Why a message is `failed`. */
 export type FailureCode =

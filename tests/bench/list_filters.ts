@@ -1,3 +1,4 @@
+import { messageStatuses } from "../../lib/messages/message.ts";
 import type { GroupId } from "../../lib/ids.ts";
 import { listMessages, type MessageFilter } from "../../lib/messages/listing_table.ts";
 import type { Database, Session } from "../../lib/postgres/database.ts";
@@ -20,21 +21,11 @@ interface ListFilter {
 
 const day = 86_400_000;
 const spanned = { since: new Date(Date.now() - 60 * day), until: new Date(Date.now() - 30 * day) };
-const statuses = [
-  "queued",
-  "processing",
-  "delivered",
-  "failed",
-  "enqueue_failed",
-  "storage_error",
-  "cancelled",
-] as const;
-
 /** Every filter that lists of messages and of dead letters have, and some of them together. */
 const filters: Readonly<Record<string, ListFilter>> = {
   none: { filter: {}, where: "true" },
   ...Object.fromEntries(
-    statuses.map((status) => [status, { filter: { status }, where: `status = '${status}'` }]),
+    messageStatuses.map((status) => [status, { filter: { status }, where: `status = '${status}'` }]),
   ),
   dead: { filter: { status: "dead" }, where: "status in ('failed', 'storage_error')" },
   failure: {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { declaredMetrics } from "../../lib/telemetry/metrics_declared.ts";
-import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { type TestSystem, withServices } from "../support/spawn_services.ts";
+import { submitMail } from "../support/submit_mail.ts";
 
 /** What one mail and one question to the API move. */
 const moved = `build_info process_resident_memory_bytes process_heap_bytes process_start_time_seconds
@@ -15,25 +15,8 @@ const moved = `build_info process_resident_memory_bytes process_heap_bytes proce
 /** Only there where something is: a permission, a certificate in files. */
 const notAlways = ["process_open_fds", "tls_certificate_expiry_timestamp_seconds"];
 
-async function send({ smtpPort }: TestSystem): Promise<void> {
-  const { answer } = await sendOnce(
-    {
-      address: "127.0.0.1",
-      port: smtpPort,
-      tls: "starttls",
-      verify: false,
-      servername: "localhost",
-      credentials: { username: "dev", password: "dev" },
-    },
-    {
-      mailFrom: "me@example.com",
-      recipients: [{ address: "you@example.net" }],
-      eightBit: false,
-      smtpUtf8: false,
-    },
-    new TextEncoder().encode("From: me@example.com\r\nSubject: x\r\n\r\nx\r\n"),
-  );
-  assert.equal(answer?.code, 250);
+async function send(system: TestSystem): Promise<void> {
+  await submitMail(system, "From: me@example.com\r\nSubject: x\r\n\r\nx\r\n");
 }
 
 Deno.test("every declared metric is shown by a service, and mail moves those that tell of it", async () => {

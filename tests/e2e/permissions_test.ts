@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import project from "../../deno.json" with { type: "json" };
-import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { projectFolder } from "../../services/dev/task_command.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
+import { submitMail } from "../support/submit_mail.ts";
 
 /** What a program may that others may not: the test client attaches any file, `apply` takes secrets from files and variables of any name. */
 const exceptions: Readonly<Record<string, readonly string[]>> = {
@@ -73,25 +73,7 @@ async function submit(system: TestSystem, bytes: number): Promise<string> {
   const text = `From: me@example.com\r\nSubject: ${bytes}\r\n\r\n${
     "0123456789abcdef\r\n".repeat(bytes / 18)
   }`;
-  const result = await sendOnce(
-    {
-      address: "127.0.0.1",
-      port: system.smtpPort,
-      tls: "starttls",
-      verify: false,
-      servername: "localhost",
-      credentials: { username: "dev", password: "dev" },
-    },
-    {
-      mailFrom: "me@example.com",
-      recipients: [{ address: "you@example.net" }],
-      eightBit: false,
-      smtpUtf8: false,
-    },
-    new TextEncoder().encode(text),
-  );
-  assert.equal(result.answer?.code, 250, JSON.stringify(result));
-  return /queued as ([\da-f-]{36})/.exec(result.answer?.lines.join(" ") ?? "")?.[1] ?? "";
+  return await submitMail(system, text);
 }
 
 async function statuses(system: TestSystem): Promise<readonly unknown[]> {

@@ -1,34 +1,17 @@
 import assert from "node:assert/strict";
 import { openSession, quoteName } from "../../lib/postgres/database.ts";
-import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { runProgram } from "../support/run_program.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
 import { type TestSystem, withServices } from "../support/spawn_services.ts";
+import { submitMail } from "../support/submit_mail.ts";
 
 /** Submits a mail as the dev account; it throws unless it is answered with 250. */
-async function submit({ smtpPort }: TestSystem, subject: string, bytes = 100): Promise<void> {
+async function submit(system: TestSystem, subject: string, bytes = 100): Promise<void> {
   const text = `From: me@example.com\r\nSubject: ${subject}\r\n\r\n${
     "0123456789abcdef\r\n".repeat(bytes / 18)
   }`;
-  const result = await sendOnce(
-    {
-      address: "127.0.0.1",
-      port: smtpPort,
-      tls: "starttls",
-      verify: false,
-      servername: "localhost",
-      credentials: { username: "dev", password: "dev" },
-    },
-    {
-      mailFrom: "me@example.com",
-      recipients: [{ address: "you@example.net" }],
-      eightBit: false,
-      smtpUtf8: false,
-    },
-    new TextEncoder().encode(text),
-  );
-  assert.equal(result.answer?.code, 250, JSON.stringify(result));
+  await submitMail(system, text);
 }
 
 /** Copies a database beside it, or puts the copy in its place; nobody may be connected. */

@@ -1,32 +1,15 @@
 import assert from "node:assert/strict";
-import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { fakeBucket, fakeKeys, startFakeS3 } from "../support/fake_s3.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
+import { submitMail } from "../support/submit_mail.ts";
 
 async function submit(system: TestSystem, size: number): Promise<void> {
   const text =
     `From: me@example.com\r\nSubject: ${size}\r\nMessage-ID: <${crypto.randomUUID()}@example.com>\r\n\r\n` +
     "A line of sixty-four bytes, its end included, to fill the mail.\r\n".repeat(size / 66);
-  const result = await sendOnce(
-    {
-      address: "127.0.0.1",
-      port: system.smtpPort,
-      tls: "starttls",
-      verify: false,
-      servername: "localhost",
-      credentials: { username: "dev", password: "dev" },
-    },
-    {
-      mailFrom: "me@example.com",
-      recipients: [{ address: "you@example.net" }],
-      eightBit: false,
-      smtpUtf8: false,
-    },
-    new TextEncoder().encode(text),
-  );
-  assert.equal(result.answer?.code, 250, JSON.stringify(result));
+  await submitMail(system, text);
 }
 
 Deno.test("mail goes through S3, and through the row while S3 is down", async () => {

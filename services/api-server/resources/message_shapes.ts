@@ -1,3 +1,4 @@
+import { messageStatuses } from "../../../lib/messages/message.ts";
 import { z } from "@hono/zod-openapi";
 import type {
   CallEntry,
@@ -8,18 +9,10 @@ import type {
 import type { MessageEntry, MessageFilter } from "../../../lib/messages/listing_table.ts";
 import { dateOf, idOf, moment, timeOf } from "../schemas.ts";
 
-const statuses = [
-  "queued",
-  "processing",
-  "delivered",
-  "failed",
-  "enqueue_failed",
-  "storage_error",
-  "cancelled",
-] as const;
-
 /** Where a message is on its way. */
-export const messageStatus = z.enum(statuses, { error: `status must be one of: ${statuses.join(", ")}` });
+export const messageStatus = z.enum(messageStatuses, {
+  error: `status must be one of: ${messageStatuses.join(", ")}`,
+});
 
 const failures = ["refused", "exhausted", "expired", "unknown", "crashed", "cancelled", "restored"] as const;
 
