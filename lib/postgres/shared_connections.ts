@@ -7,6 +7,8 @@ export interface SharedConnection<Result> {
   ): Promise<Result>;
   /** Hands the connection back; with an error it is closed. */
   release(broken?: Error): void;
+  /** `error` and `end` tell that it is gone, also while nobody uses it. */
+  on(event: "error" | "end", listener: (error?: Error) => void): unknown;
   readonly connection: { readonly stream: { cork(): void; uncork(): void } };
 }
 
@@ -28,6 +30,7 @@ export class SharedConnections<Result> {
   readonly #connect: () => Promise<SharedConnection<Result>>;
   readonly #isLost: (error: unknown) => boolean;
   readonly #shared: Shared<Result>[] = [];
+  #isClosed = false;
 
   /** `isLost` tells whether an error leaves a connection that nobody should use again. */
   constructor(connect: () => Promise<SharedConnection<Result>>, isLost: (error: unknown) => boolean) {
@@ -35,7 +38,7 @@ export class SharedConnections<Result> {
     this.#isLost = isLost;
   }
 
-  /** Runs one statement; fails as the driver does. */
+  /** Runs one statement; fails as the driver does, and when this is closed. */
   async query(
     statement: { readonly name: string; readonly text: string },
     values: unknown[],
@@ -45,10 +48,12 @@ export class SharedConnections<Result> {
     try {
       const client = await shared.client;
       this.#gather(shared, client);
-      return await client.query({ ...statement, values });
-    } catch (error) {
-      if (this.#isLost(error)) await this.#drop(shared, error);
-      throw error;
+      try {
+        return await client.query({ ...statement, values });
+      } catch (error) {
+        if (this.#isLost(error)) this.#drop(shared, client, error);
+        throw error;
+      }
     } finally {
       shared.underWay--;
     }
@@ -56,6 +61,7 @@ export class SharedConnections<Result> {
 
   /** Hands every connection back. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = this.#shared.splice(0);
     for (const outcome of await Promise.allSettled(all.map(({ client }) => client))) {
       if (outcome.status === "fulfilled") outcome.value.release();
@@ -63,11 +69,20 @@ export class SharedConnections<Result> {
   }
 
   #leastBusy(): Shared<Result> {
+    if (this.#isClosed) throw new Error("Cannot ask the database: its connections are closed");
     const [first, ...others] = this.#shared;
     const least = others.reduce((a, b) => a !== undefined && a.underWay <= b.underWay ? a : b, first);
     if (least !== undefined && (least.underWay === 0 || this.#shared.length >= mostShared)) return least;
     const shared = { client: this.#connect(), underWay: 0, isCorked: false };
     this.#shared.push(shared);
+    shared.client.then(
+      (client) => {
+        client.on("error", (error) => this.#drop(shared, client, error));
+        client.on("end", () => this.#drop(shared, client, new Error("The connection has ended")));
+      },
+      // Whoever asked is told; the next one connects anew, whatever it was.
+      () => this.#forget(shared),
+    );
     return shared;
   }
 
@@ -81,12 +96,14 @@ export class SharedConnections<Result> {
     });
   }
 
-  async #drop(shared: Shared<Result>, error: unknown): Promise<void> {
+  #drop(shared: Shared<Result>, client: SharedConnection<Result>, error: unknown): void {
+    if (this.#forget(shared)) client.release(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  /** Whether it was still in use. */
+  #forget(shared: Shared<Result>): boolean {
     const at = this.#shared.indexOf(shared);
-    if (at < 0) return;
-    this.#shared.splice(at, 1);
-    const [outcome] = await Promise.allSettled([shared.client]);
-    const cause = error instanceof Error ? error : new Error(String(error));
-    if (outcome.status === "fulfilled") outcome.value.release(cause);
+    if (at >= 0) this.#shared.splice(at, 1);
+    return at >= 0;
   }
 }

@@ -19,6 +19,12 @@ class Line implements SharedConnection<string> {
     return this.answer(name);
   }
 
+  readonly listeners: ((error?: Error) => void)[] = [];
+
+  on(_: string, listener: (error?: Error) => void): void {
+    this.listeners.push(listener);
+  }
+
   release(broken?: Error): void {
     this.released.push(broken);
   }
@@ -91,5 +97,39 @@ Deno.test("SharedConnections keeps a connection on which a statement was refused
   line.answer = () => Promise.reject(refused);
   await assert.rejects(ask("b"), refused);
   assert.deepEqual(line.released, []);
+  await nextTurn();
+});
+
+Deno.test("SharedConnections connects anew after a connection that could not be made, whatever the reason", async () => {
+  const refused = Object.assign(new Error("password authentication failed"), { code: "28P01" });
+  let isOpen = false;
+  const line = new Line();
+  const shared = new SharedConnections<string>(
+    () => isOpen ? Promise.resolve(line) : Promise.reject(refused),
+    () => false,
+  );
+  for (let n = 0; n < 3; n++) await assert.rejects(shared.query({ name: "a", text: "" }, []), refused);
+  isOpen = true;
+  assert.equal(await shared.query({ name: "a", text: "" }, []), "answer to a");
+  await nextTurn();
+});
+
+Deno.test("SharedConnections gives up a connection that ends while nobody uses it", async () => {
+  const { lines, ask } = linesAnd();
+  await ask("a");
+  const gone = new Error("terminated by the administrator");
+  for (const listener of lines[0]?.listeners ?? []) listener(gone);
+  assert.deepEqual(lines[0]?.released, [gone]);
+  assert.equal(await ask("b"), "answer to b");
+  assert.deepEqual(lines.map(({ sent }) => sent), [["a"], ["b"]]);
+  await nextTurn();
+});
+
+Deno.test("SharedConnections makes no connection any more once it is closed", async () => {
+  const { lines, ask, shared } = linesAnd();
+  await ask("a");
+  await shared.close();
+  await assert.rejects(ask("b"), /closed/);
+  assert.equal(lines.length, 1);
   await nextTurn();
 });
