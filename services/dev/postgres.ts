@@ -35,6 +35,8 @@ const surroundings = { cwd: "/", clearEnv: true, env: { PATH: "/usr/bin:/bin", T
 const stopLimitMs = 30_000;
 /** Long enough for the recovery after a crash under load. */
 const startLimitMs = 120_000;
+/** PostgreSQL's words for sessions of a killed server, or the server itself, that have not ended yet. */
+const stillInUse = /FATAL: {2}(pre-existing shared memory block|lock file "postmaster\.pid" already exists)/;
 
 /**
  * Starts PostgreSQL 18 and resolves when it accepts connections. A server that a killed process left running in
@@ -49,7 +51,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     await initialise(dir, programs, options);
     await linkCluster(options.dir, dir);
   }
-  return await launch(dir, programs, options);
+  return await launchOnceFree(dir, programs, options);
 }
 
 /** Stops the server that a killed process left running in a folder, if there is one. */
@@ -68,6 +70,22 @@ async function stopLeftover(dir: string): Promise<void> {
   Deno.kill(pid, "SIGQUIT");
   if (await until(isGone, stopLimitMs)) return;
   throw new Error(`Cannot stop the PostgreSQL that was left running in ${dir}: process ${pid} does not end`);
+}
+
+/**
+ * A server that was killed leaves sessions that end a little later, and until then PostgreSQL rightly refuses to
+ * start in their folder.
+ */
+async function launchOnceFree(dir: string, programs: string, options: PostgresOptions) {
+  const end = performance.now() + startLimitMs;
+  while (true) {
+    try {
+      return await launch(dir, programs, options);
+    } catch (error) {
+      if (!stillInUse.test(String(error)) || performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 async function launch(dir: string, programs: string, options: PostgresOptions): Promise<PostgresServer> {

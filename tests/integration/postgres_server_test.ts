@@ -6,6 +6,7 @@ import { removeCluster } from "../../services/dev/cluster_folder.ts";
 import { type PostgresServer, startPostgres } from "../../services/dev/postgres.ts";
 import { until } from "../../services/dev/processes.ts";
 import { freePort } from "../support/ports.ts";
+import { processTree } from "../support/process_tree.ts";
 
 /** A folder for one cluster that the server's user may enter, gone with the cluster when disposed. */
 async function place(mode = 0o711) {
@@ -76,6 +77,25 @@ Deno.test("startPostgres() comes up again after a crash with sessions open", asy
   process.kill(crashed.pid, "SIGKILL");
   await crashed.ended;
   await using next = await startPostgres(here.options);
+  assert.deepEqual(await ask(next, "select * from kept"), [{ number: 7 }]);
+});
+
+Deno.test("startPostgres() waits for the sessions of a killed server to end", async () => {
+  await using here = await place();
+  const killed = await startPostgres(here.options);
+  await ask(killed, "create table kept as select 7 as number");
+  // Not the first child: the logger holds none of the shared memory.
+  const left = (await processTree(killed.pid)).at(-1) ?? 0;
+  process.kill(left, "SIGSTOP");
+  process.kill(killed.pid, "SIGKILL");
+  await killed.ended;
+  const starting = startPostgres(here.options);
+  for (const isTried of [true, false]) {
+    const tried = async () => (await processTree(Deno.pid)).length > 1;
+    assert.equal(await until(async () => (await tried()) === isTried, 30_000), true);
+  }
+  process.kill(left, "SIGCONT");
+  await using next = await starting;
   assert.deepEqual(await ask(next, "select * from kept"), [{ number: 7 }]);
 });
 
