@@ -133,8 +133,9 @@ Deno.test("what goes wrong moves the metrics that panels and rules ask for, and 
       SMTP_PROXY_TLS_CERT_FILE: `${folder}/log/cert.pem`,
       SMTP_PROXY_TLS_KEY_FILE: `${folder}/log/key.pem`,
     });
-    // A worker that finds a queue it does not know rings all that is unfinished.
+    // A worker that finds a queue it does not know rings all that is unfinished, such as what waits for its next try.
     await send(system, "you@example.net");
+    await rowsOf(system, "update messages set next_attempt_at = now() + interval '1 hour'");
     await queueWorker.start();
     await scrapes.untilMoved("sweeper_rings_total");
 
