@@ -12,8 +12,9 @@ import { testDatabase } from "../support/postgres.ts";
 import { startTcpRelay } from "../support/tcp_relay.ts";
 
 const role = "smtp_proxy_worker";
+const patienceMs = 60_000;
 
-queueContract({ name: "PostgresQueue" }, async () => {
+queueContract({ name: "PostgresQueue", keepsLeases: false }, async () => {
   await using stack = new AsyncDisposableStack();
   const test = stack.use(await testDatabase());
   const url = new URL(test.urlFor(role));
@@ -22,11 +23,11 @@ queueContract({ name: "PostgresQueue" }, async () => {
   const databases = stack.use(new AsyncDisposableStack());
   const held = stack.move();
   return {
-    open() {
+    open({ timeoutMs }) {
       const database = databases.use(
-        openDatabase({ url: url.href, role, poolMax: 5, connectTimeoutMs: 1_000 }),
+        openDatabase({ url: url.href, role, poolMax: 5, connectTimeoutMs: timeoutMs }),
       );
-      return Promise.resolve(openPostgresQueue({ database, timeoutMs: 1_000 }));
+      return Promise.resolve(openPostgresQueue({ database, timeoutMs }));
     },
     async lose() {
       await using session = await openSession({ url: test.ownerUrl });
@@ -47,13 +48,13 @@ Deno.test("PostgresQueue: reserve() meets an entry that became visible after lat
   const [late, soon] = [newId<MessageId>(), newId<MessageId>()];
   await using owner = await openSession({ url: test.ownerUrl });
   await queue.push([{ group, message: soon }]);
-  assert.equal((await queue.reserve(10, 20_000)).length, 1);
+  assert.equal((await queue.reserve(10, patienceMs)).length, 1);
   await owner.run("begin");
   await owner.query("insert into queue_entries (group_id, message) values ($1, $2)", [group, late]);
   await queue.push([{ group, message: soon }]);
-  assert.deepEqual((await queue.reserve(10, 20_000)).map(({ message }) => message), [soon]);
+  assert.deepEqual((await queue.reserve(10, patienceMs)).map(({ message }) => message), [soon]);
   await owner.run("commit");
-  assert.deepEqual((await queue.reserve(10, 20_000)).map(({ message }) => message), [late]);
+  assert.deepEqual((await queue.reserve(10, patienceMs)).map(({ message }) => message), [late]);
 });
 
 /** What workers who listen hear, and a word of our own behind it, after which nothing said before is outstanding. */
@@ -143,12 +144,12 @@ Deno.test("PostgresQueue: a crash of the server takes the epoch with the entries
   stack.defer(() => removeCluster(options.dir));
   const server = stack.use(await startPostgres(options));
   await migrateUp({ url: server.url, migrations });
-  const database = stack.use(openDatabase({ url: server.url, role, connectTimeoutMs: 1_000 }));
+  const database = stack.use(openDatabase({ url: server.url, role, connectTimeoutMs: patienceMs }));
   const queue = stack.use(openPostgresQueue({ database }));
   await queue.beginEpoch("before");
   const lost = Array.from({ length: 20 }, () => ({ group: newId<GroupId>(), message: newId<MessageId>() }));
   await queue.push(lost);
-  assert.equal((await queue.reserve(5, 20_000)).length, 5);
+  assert.equal((await queue.reserve(5, patienceMs)).length, 5);
   // A backend that is killed makes the server start again, with recovery.
   const session = stack.use(await openSession({ url: server.url }));
   const [backend] = await session.query("select pg_backend_pid() as pid", []);
@@ -157,7 +158,7 @@ Deno.test("PostgresQueue: a crash of the server takes the epoch with the entries
   assert.deepEqual(await queue.heads(), []);
   const bell = { group: newId<GroupId>(), message: newId<MessageId>() };
   assert.deepEqual(await queue.push([bell]), [{ ok: true }]);
-  assert.deepEqual((await queue.reserve(5, 20_000)).map(({ message }) => message), [bell.message]);
+  assert.deepEqual((await queue.reserve(5, patienceMs)).map(({ message }) => message), [bell.message]);
 });
 
 function isOut(error: unknown): false {

@@ -36,10 +36,11 @@ Deno.test("mail is sent once each when Redis goes on with older data: what it fo
     streamName: "smtp-proxy",
     groupName: "workers",
     leaseMs: 120_000,
-    timeoutMs: 1_500,
+    timeoutMs: 60_000,
     log,
   });
-  const times = { sweepAfterMs: 300_000, graceMs: 200, roundMs: 50 };
+  // What it rang for too soon, and Redis then forgot, it rings for again a moment later.
+  const times = { sweepAfterMs: 1_000, graceMs: 200, roundMs: 50 };
   await using _sweeper = new Sweeper({ database, queue, log, metrics, ...times });
   await until(async () => await readEpoch(database.system) !== undefined);
   await using crew = room.crew({ queue });
@@ -54,7 +55,7 @@ Deno.test("mail is sent once each when Redis goes on with older data: what it fo
   const older = `${data}.older`;
   await copyFolder(data, older);
   const first = work(crew);
-  await until(() => sink.mails.length === 2);
+  await until(() => sink.mails.length >= 2);
   await first.drain();
   const late = [await room.submit(["3@example.net"]), await room.submit(["4@example.net"])];
   await ring(late);

@@ -4,20 +4,17 @@ import { memoryLog } from "../support/memory_log.ts";
 import { startRedis } from "../support/redis.ts";
 import { startTcpRelay } from "../support/tcp_relay.ts";
 
-const leaseMs = 3_000;
-
-queueContract({ name: "RedisQueue", leaseMs }, async () => {
+queueContract({ name: "RedisQueue", keepsLeases: true }, async () => {
   const redis = await startRedis();
   const relay = startTcpRelay(Number(redis.address.split(":")[1]));
   return {
-    open: () =>
+    open: (limits) =>
       openRedisQueue({
         address: relay.address,
         streamName: "smtp-proxy",
         groupName: "workers",
-        leaseMs,
-        timeoutMs: 1_500,
         log: memoryLog(),
+        ...limits,
       }),
     lose: async () => void await redis.command("FLUSHALL"),
     cut: () => relay.cut(),

@@ -9,8 +9,8 @@ import { type RedisOptions, startRedis, type TestRedis } from "../support/redis.
 import { ensureRedis } from "../support/redis_program.ts";
 
 /** Far longer than any test, so that nothing here is handed out again because its lease ended. */
-const leaseMs = 600_000;
-const patienceMs = 20_000;
+const leaseMs = 3_600_000;
+const patienceMs = 60_000;
 
 async function withRedis(
   options: RedisOptions,
@@ -25,7 +25,7 @@ async function withRedis(
         streamName: "smtp-proxy",
         groupName: "workers",
         leaseMs,
-        timeoutMs: 1_500,
+        timeoutMs: patienceMs,
         log: memoryLog(),
         ...own,
       }),
@@ -104,9 +104,9 @@ Deno.test("RedisQueue: what was pushed and taken outlives kill -9 of the server,
 
 Deno.test("RedisQueue: a server that stood still loses nothing, not even what it answered too late", async () => {
   await withRedis({}, async (redis, open) => {
-    const queue = await open();
+    const [pushing, queue] = [await open(), await open({ timeoutMs: 1_000 })];
     const bells = someBells(10);
-    await queue.push(bells);
+    await pushing.push(bells);
     const [kept] = await queue.reserve(1, patienceMs);
     assert.ok(kept);
     redis.pause();
@@ -184,7 +184,14 @@ Deno.test("openRedisQueue() opens when the server is away, and works when it com
   await redis.kill();
   const log = memoryLog();
   const queue = stack.use(
-    await openRedisQueue({ address: redis.address, streamName: "s", groupName: "g", leaseMs, log }),
+    await openRedisQueue({
+      address: redis.address,
+      streamName: "s",
+      groupName: "g",
+      leaseMs,
+      timeoutMs: patienceMs,
+      log,
+    }),
   );
   assert.deepEqual((await queue.push(someBells(1))).map((result) => !result.ok && result.doubtful), [false]);
   await assert.rejects(queue.ping(), /Cannot reach Redis/);
