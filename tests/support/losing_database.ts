@@ -5,9 +5,9 @@ import type { SystemSql } from "../../lib/postgres/sql.ts";
 export type Fate = "answered" | "answer lost" | "never sent";
 
 /** The same database, whose statements outside of transactions have the fate that `fateOf` says for their text. */
-export function losingDatabase(database: Database, fateOf: (text: string) => Fate): Database {
+export function losingDatabase(database: Database, fateOf: (text: string) => Fate | Promise<Fate>): Database {
   const system = async (template: TemplateStringsArray, ...values: readonly unknown[]) => {
-    const fate = fateOf(template.join("?"));
+    const fate = await fateOf(template.join("?"));
     if (fate === "never sent") throw new Error("Connection terminated unexpectedly");
     const rows = await database.system(template, ...values);
     if (fate === "answer lost") throw new Error("Connection terminated unexpectedly");
