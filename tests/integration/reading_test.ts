@@ -72,13 +72,18 @@ Deno.test("finding() sees one group's rows in every statement, also while many s
 Deno.test("finding() fails for what was under way when the server ends its connections, and then goes on", async () => {
   await using test = await testDatabase();
   const [alpha] = await twoGroups(test.ownerUrl);
-  await using database = openDatabase({ url: test.urlFor(role), role, applicationName: "finders" });
+  await using database = openDatabase({
+    url: test.urlFor(role),
+    role,
+    applicationName: "finders",
+    statementTimeoutMs: 600_000,
+  });
   await using owner = await openSession({ url: test.ownerUrl });
   const sql = database.finding(alpha.group as GroupId);
   await sql`select 1`;
-  const [first, second] = [sql`select pg_sleep(20)`, sql`select pg_sleep(20)`];
+  const [first, second] = [sql`select pg_sleep(600)`, sql`select pg_sleep(600)`];
   const both = Promise.allSettled([first, second]);
-  await until(async () => (await owner.run(sleeping)).length === 2, 20_000);
+  assert.equal(await until(async () => (await owner.run(sleeping)).length === 2, 60_000), true);
   await owner.run(
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'finders'",
   );
