@@ -83,6 +83,8 @@ export interface EspIo {
   readonly callTimeoutMs: number;
   /** How much longer that answer may take: without it nobody knows whether the message was sent. */
   readonly answerTimeoutMs: number;
+  /** Calls `end` after a time in ms unless its answer is called before that; `setTimeout` when it is left out. */
+  readonly after?: (ms: number, end: () => void) => () => void;
   /** Where `stdout` writes; only in `development` does it show the text of a mail. */
   readonly print: (text: string) => void;
   readonly showText: boolean;

@@ -18,7 +18,7 @@ export interface HttpRequest {
 }
 
 /** The part of the outside world that a call needs. */
-export type HttpIo = Pick<EspIo, "fetch" | "callTimeoutMs" | "answerTimeoutMs">;
+export type HttpIo = Pick<EspIo, "fetch" | "callTimeoutMs" | "answerTimeoutMs" | "after">;
 
 /** How a request ended; nothing of it is ever thrown. */
 export type HttpResult = HttpAnswer | HttpFailure;
@@ -72,7 +72,7 @@ export async function callHttp(
   signal: AbortSignal,
 ): Promise<HttpResult> {
   if (signal.aborted) return failure("not_sent", "aborted", "The call was ended before it began");
-  using limit = new TimeLimit(signal);
+  using limit = new TimeLimit(signal, io.after);
   limit.set(
     io.callTimeoutMs + (request.sendsMail === true ? Math.min(io.answerTimeoutMs, longestAnswerMs) : 0),
   );
@@ -185,11 +185,13 @@ class TimeLimit implements Disposable {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
   readonly #end = () => this.#controller.abort(this.#outer.reason);
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #after: NonNullable<HttpIo["after"]>;
+  #callOff = () => {};
   isOver = false;
 
-  constructor(outer: AbortSignal) {
+  constructor(outer: AbortSignal, after: HttpIo["after"] = afterTime) {
     this.#outer = outer;
+    this.#after = after;
     outer.addEventListener("abort", this.#end);
   }
 
@@ -198,15 +200,20 @@ class TimeLimit implements Disposable {
   }
 
   set(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
+    this.#callOff();
+    this.#callOff = this.#after(ms, () => {
       this.isOver = true;
       this.#controller.abort(new DOMException("The time is over", "TimeoutError"));
-    }, ms);
+    });
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#callOff();
     this.#outer.removeEventListener("abort", this.#end);
   }
+}
+
+function afterTime(ms: number, end: () => void): () => void {
+  const timer = setTimeout(end, ms);
+  return () => clearTimeout(timer);
 }

@@ -3,17 +3,22 @@ import { callHttp } from "../../lib/esp/http.ts";
 import type { HttpIo, HttpResult } from "../../lib/esp/http.ts";
 import { FaultyHttp } from "../support/faulty_http.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
+import { HeldTime } from "../support/held_time.ts";
 
 const { signal } = new AbortController();
 const body = new Uint8Array(300_000).fill(65);
 
-function io(callTimeoutMs = 20_000): HttpIo {
-  return { fetch, callTimeoutMs, answerTimeoutMs: 0 };
+function io(times: Pick<HttpIo, "after"> = {}): HttpIo {
+  return { fetch, callTimeoutMs: 60_000, answerTimeoutMs: 0, ...times };
 }
 
-async function post(origin: string, callTimeoutMs?: number, content: Uint8Array = body): Promise<HttpResult> {
+async function post(
+  origin: string,
+  times?: Pick<HttpIo, "after">,
+  content: Uint8Array = body,
+): Promise<HttpResult> {
   const url = new URL("/v3/mail", origin);
-  return await callHttp(io(callTimeoutMs), { url, headers: {}, body: content }, signal);
+  return await callHttp(io(times), { url, headers: {}, body: content }, signal);
 }
 
 function ended(result: HttpResult): string {
@@ -101,7 +106,11 @@ Deno.test("callHttp() gives up a service that hangs, wherever it does", async ()
   ) {
     await using http = await service();
     http.fail(fault);
-    assert.equal(ended(await post(http.origin, 50)), "no_answer timeout");
+    const time = new HeldTime();
+    const pending = post(http.origin, time);
+    await http.hung;
+    time.end();
+    assert.equal(ended(await pending), "no_answer timeout");
   }
 });
 
@@ -121,12 +130,24 @@ Deno.test("callHttp() keeps a status whose body is slow, cut off, reset or far t
     http.fail(fault);
     const isHanging = "answered" in fault && fault.answered === "hang";
     assert.equal(
-      ended(await post(http.origin, isHanging ? 100 : undefined)),
+      ended(await post(http.origin, isHanging ? overWithTheStatus() : {})),
       expected,
       JSON.stringify(fault).slice(0, 80),
     );
   }
 });
+
+/** The first limit, for a status, is never over; the next one, for the body, is at once. */
+function overWithTheStatus(): Required<Pick<HttpIo, "after">> {
+  let isFirst = true;
+  return {
+    after(_ms, end) {
+      const timer = isFirst ? undefined : setTimeout(end);
+      isFirst = false;
+      return () => clearTimeout(timer);
+    },
+  };
+}
 
 Deno.test("callHttp() follows no redirect", async () => {
   await using http = await service();

@@ -10,6 +10,7 @@ import { AddressNotAllowed } from "../../lib/network/guard.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
 import { app, graphSettingsOf } from "../support/graph_app.ts";
+import { HeldTime } from "../support/held_time.ts";
 import { deliverInWords, espIo, inWords, openEsp, parcelOf, streamedBody } from "../support/parcels.ts";
 
 const { signal } = new AbortController();
@@ -210,12 +211,16 @@ Deno.test("msgraph: before a draft is sent every fault can be tried again, and n
     await test.step(`${step} ${JSON.stringify(fault).slice(0, 80)}: ${expected}`, async () => {
       await using fake = await FakeGraph.open(app);
       const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(msgraph, graphSettingsOf(fake), isHang ? { callTimeoutMs: 500 } : {});
+      const time = new HeldTime();
+      await using esp = openEsp(msgraph, graphSettingsOf(fake), isHang ? { after: time.after } : {});
       await esp.check(signal);
       failAfter(fake, steps[step], fault);
-      assert.deepEqual(await deliverInWords(esp, parcelOf(["b@example.org"], streamedBody(mail))), [
-        expected,
-      ]);
+      const words = deliverInWords(esp, parcelOf(["b@example.org"], streamedBody(mail)));
+      if (isHang) {
+        await fake.http.hung;
+        time.end();
+      }
+      assert.deepEqual(await words, [expected]);
       assert.equal(fake.http.unmet, 0);
       assert.equal(fake.sent.length, end === "sent" ? 1 : 0);
       assert.equal(fake.drafts.size, end === "left" ? 1 : 0);

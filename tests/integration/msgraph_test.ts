@@ -164,7 +164,6 @@ testFaults("msgraph", faults, {
   sent: (fake) => fake.sent.length,
   openEsp: (fake, times) => openEsp(msgraph, graphSettingsOf(fake), times),
   prepare: (esp) => esp.check(signal),
-  shortMs: 300,
 });
 
 Deno.test("msgraph: tells the error's name, the request and no secret", async () => {

@@ -3,6 +3,7 @@ import { msgraph } from "../../lib/esp/msgraph.ts";
 import { FakeGraph } from "../support/fake_graph.ts";
 import type { HttpFault } from "../support/faulty_http.ts";
 import { app, graphSettingsOf, makeCertificate } from "../support/graph_app.ts";
+import { HeldTime } from "../support/held_time.ts";
 import { deliverInWords, inWords, openEsp, parcelOf } from "../support/parcels.ts";
 
 const { signal } = new AbortController();
@@ -150,9 +151,15 @@ Deno.test("msgraph: whatever fails before there is a token has sent nothing", as
     await test.step(`${JSON.stringify(fault).slice(0, 100)}: ${expected}`, async () => {
       await using fake = await FakeGraph.open(app);
       const isHang = JSON.stringify(fault).includes("hang");
-      await using esp = openEsp(msgraph, graphSettingsOf(fake), isHang ? { callTimeoutMs: 200 } : {});
+      const time = new HeldTime();
+      await using esp = openEsp(msgraph, graphSettingsOf(fake), isHang ? { after: time.after } : {});
       fake.http.fail(fault);
-      const report = await esp.deliver(parcelOf(["b@example.org"]), signal);
+      const delivering = esp.deliver(parcelOf(["b@example.org"]), signal);
+      if (isHang) {
+        await fake.http.hung;
+        time.end();
+      }
+      const report = await delivering;
       const [outcome] = report.recipients.values();
       assert.equal(inWords(outcome), expected);
       const wait = outcome !== undefined && "afterMs" in outcome ? outcome.afterMs : undefined;

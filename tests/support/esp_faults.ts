@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import type { Esp } from "../../lib/esp/esp.ts";
+import type { Esp, EspIo } from "../../lib/esp/esp.ts";
 import type { FaultyHttp, HttpFault } from "./faulty_http.ts";
+import { HeldTime } from "./held_time.ts";
 import { inWords, parcelOf } from "./parcels.ts";
 
 /** What goes wrong, what becomes of the recipient, whether the mail was sent, and the seconds to wait that are named. */
@@ -28,11 +29,9 @@ export interface FaultedService<Fake extends AsyncDisposable> {
   http(fake: Fake): FaultyHttp;
   /** Mails it has sent. */
   sent(fake: Fake): number;
-  openEsp(fake: Fake, times: { readonly callTimeoutMs?: number }): Esp;
+  openEsp(fake: Fake, times: Partial<Pick<EspIo, "after" | "fetch">>): Esp;
   /** What is to be done before the call that fails, such as getting a token. */
   prepare?(esp: Esp): Promise<unknown>;
-  /** For calls that hang; 200 when not given. */
-  readonly shortMs?: number;
 }
 
 /** Tests that each fault has its outcome, and that nothing is sent twice. */
@@ -56,10 +55,24 @@ async function meet<Fake extends AsyncDisposable>(
   await using fake = await service.open();
   const http = service.http(fake);
   const isHang = JSON.stringify(fault).includes("hang");
-  await using esp = service.openEsp(fake, isHang ? { callTimeoutMs: service.shortMs ?? 200 } : {});
+  const time = new HeldTime();
+  let heard = Promise.withResolvers<void>();
+  const hearing: typeof fetch = async (...request) => {
+    const response = await fetch(...request);
+    heard.resolve();
+    return response;
+  };
+  await using esp = service.openEsp(fake, isHang ? { after: time.after, fetch: hearing } : {});
   await service.prepare?.(esp);
+  heard = Promise.withResolvers();
   http.fail(fault);
-  const report = await esp.deliver(parcelOf(["b@example.org"]), new AbortController().signal);
+  const delivering = esp.deliver(parcelOf(["b@example.org"]), new AbortController().signal);
+  if (isHang) {
+    // Where it gets a status, the time is over only then.
+    await (expected.endsWith(" timeout") ? http.hung : heard.promise);
+    time.end();
+  }
+  const report = await delivering;
   const [outcome] = report.recipients.values();
   assert.equal(inWords(outcome), expected);
   assert.equal(service.sent(fake), isSent === "sent" ? 1 : 0);

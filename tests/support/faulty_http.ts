@@ -52,6 +52,7 @@ export class FaultyHttp implements AsyncDisposable {
   readonly #faults: HttpFault[] = [];
   readonly #sockets = new Set<net.Socket>();
   readonly #running = new Set<Promise<void>>();
+  readonly #hung = Promise.withResolvers<void>();
   readonly #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
 
   private constructor(handle: HttpHandler, secure?: Certificate) {
@@ -96,6 +97,11 @@ export class FaultyHttp implements AsyncDisposable {
     return this.#faults.length;
   }
 
+  /** Resolves when the first fault that hangs was met: what was to be done before it is done. */
+  get hung(): Promise<void> {
+    return this.#hung.promise;
+  }
+
   /** Closes connections that wait for a request, as services do; those kept by a client are then stale. */
   dropConnections(): void {
     for (const socket of this.#sockets) socket.destroy();
@@ -132,12 +138,12 @@ export class FaultyHttp implements AsyncDisposable {
     if (early !== undefined && "unread" in early) {
       this.#faults.shift();
       socket.resume();
-      return await end(socket, early.unread);
+      return await this.#end(socket, early.unread);
     }
     while (await reader.readHead()) {
       const fault = this.#faults.shift();
-      if (fault !== undefined && "unread" in fault) return await end(socket, fault.unread);
-      if (fault !== undefined && "header" in fault) return await end(socket, fault.header);
+      if (fault !== undefined && "unread" in fault) return await this.#end(socket, fault.unread);
+      if (fault !== undefined && "header" in fault) return await this.#end(socket, fault.header);
       const request = await reader.readBody();
       if (request === undefined) return;
       this.requests.push(request);
@@ -155,16 +161,27 @@ export class FaultyHttp implements AsyncDisposable {
     if ("reply" in fault) return write(socket, replyBytes(fault.reply, request));
     if ("raw" in fault) {
       await write(socket, Buffer.from(fault.raw, "latin1"));
-      await end(socket, "close");
+      await this.#end(socket, "close");
     } else if ("answered" in fault) {
       await write(socket, replyBytes(reply, request).subarray(0, fault.bytes));
-      await end(socket, fault.answered);
+      await this.#end(socket, fault.answered);
     } else if ("pieces" in fault) {
       return await trickle(socket, replyBytes(reply, request), fault);
     } else if ("read" in fault) {
-      await end(socket, fault.read);
+      await this.#end(socket, fault.read);
     }
     return false;
+  }
+
+  /** Ends a connection in one of three ways; a hanging one ends with the client or the server. */
+  async #end(socket: net.Socket, how: "reset" | "close" | "hang"): Promise<void> {
+    if (how === "reset") socket.resetAndDestroy();
+    else if (how === "close") socket.destroy();
+    else {
+      this.#hung.resolve();
+      socket.resume();
+      await pause(socket);
+    }
   }
 }
 
@@ -209,16 +226,6 @@ async function trickle(socket: net.Socket, bytes: Uint8Array, { pieces, everyMs 
     if (at + length < bytes.length) await pause(socket, everyMs);
   }
   return !socket.destroyed;
-}
-
-/** Ends a connection in one of three ways; a hanging one ends with the client or the server. */
-async function end(socket: net.Socket, how: "reset" | "close" | "hang"): Promise<void> {
-  if (how === "reset") socket.resetAndDestroy();
-  else if (how === "close") socket.destroy();
-  else {
-    socket.resume();
-    await pause(socket);
-  }
 }
 
 /** Waits for a time, or until the socket is closed. */

@@ -71,7 +71,7 @@ export function espIo(changes: Partial<EspIo> = {}): EspIo {
         /^[\d.:]+$/.test(host) ? { address: host } : { address: "127.0.0.1", servername: host },
       ),
     guardEndpoint: () => Promise.resolve(),
-    callTimeoutMs: 10_000,
+    callTimeoutMs: 60_000,
     answerTimeoutMs: 0,
     print: () => {},
     showText: false,
