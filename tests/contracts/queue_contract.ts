@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
-import { type GroupId, type MessageId, newId } from "../../lib/ids.ts";
-import type { Doorbell, Lease, Queue } from "../../lib/queue/queue.ts";
+import { type GroupId, newId } from "../../lib/ids.ts";
+import type { Lease, Queue } from "../../lib/queue/queue.ts";
+import {
+  answering,
+  bellOf,
+  namesOf,
+  patienceMs,
+  pushCrossed,
+  reserveAll,
+  someBells,
+  untilOneFails,
+} from "../support/doorbells.ts";
 
 /** One queue's contents in a server of the test's own, and the way to break both. */
 export interface QueueWorld extends AsyncDisposable {
@@ -30,7 +40,6 @@ export interface QueueTraits {
   readonly keepsLeases: boolean;
 }
 
-const patienceMs = 60_000;
 /** Nothing ends by itself while a machine stands still for a while. */
 const longLimits: QueueLimits = { leaseMs: 3_600_000, timeoutMs: patienceMs };
 /** So little that a server without answers is given up soon. */
@@ -348,71 +357,4 @@ function check(context: Context, sentence: string, work: (world: Opened) => Prom
     }
     await work(Object.assign(world, { queue: await another(), another }));
   });
-}
-
-async function reserveAll(
-  queue: Queue,
-  count: number,
-  max: number,
-  skip?: ReadonlySet<GroupId>,
-): Promise<Lease[]> {
-  const leases: Lease[] = [];
-  while (leases.length < count) {
-    const some = await queue.reserve(Math.min(max, count - leases.length), patienceMs, skip);
-    assert.ok(some.length > 0, `only ${leases.length} of ${count} came`);
-    leases.push(...some);
-  }
-  return leases;
-}
-
-/** Pushes one and then another that falls due before it; anew with longer delays where the two took too long. */
-async function pushCrossed(queue: Queue): Promise<{ readonly late: Doorbell; readonly soon: Doorbell }> {
-  for (let delayMs = 300;; delayMs *= 2) {
-    const [late, soon] = [bellOf(), bellOf()];
-    const start = performance.now();
-    await queue.push([late], 3 * delayMs);
-    await queue.push([soon], delayMs);
-    if (performance.now() - start < 1.9 * delayMs) return { late, soon };
-    for (const lease of await reserveAll(queue, 2, 2)) await queue.done(lease);
-  }
-}
-
-async function answering(queue: Queue): Promise<void> {
-  for (;;) {
-    try {
-      return await queue.ping();
-    } catch (error) {
-      assert.ok(error instanceof Error);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
-/** Works with all at a time; when one fails the others are told to end. */
-async function untilOneFails<Item>(
-  items: readonly Item[],
-  work: (item: Item, going: () => boolean) => Promise<void>,
-): Promise<void> {
-  let failed = false;
-  await Promise.all(items.map(async (item) => {
-    try {
-      await work(item, () => !failed);
-    } catch (error) {
-      failed = true;
-      throw error;
-    }
-  }));
-}
-
-/** New doorbells, all of one group or each of a group of its own. */
-function someBells(count: number, group?: GroupId): Doorbell[] {
-  return Array.from({ length: count }, () => bellOf(group));
-}
-
-function bellOf(group: GroupId = newId<GroupId>()): Doorbell {
-  return { message: newId<MessageId>(), group };
-}
-
-function namesOf(bells: readonly Doorbell[]): string[] {
-  return bells.map(({ group, message }) => `${group} ${message}`).sort();
 }
