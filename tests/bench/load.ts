@@ -15,7 +15,11 @@ const childFlag = "--child";
 async function generate(options: LoadOptions): Promise<LoadCounts> {
   const idle = await Promise.all(Array.from({ length: options.idle }, () => LoadConnection.open(options)));
   const cpuBefore = process.cpuUsage();
-  const work = new LoadWork(options, () => performance.now());
+  const work = new LoadWork(
+    options,
+    () => performance.now(),
+    options.keep === 0 ? undefined : endOfInput(),
+  );
   const tally = new LoadTally(options.sliceSeconds, performance.now());
   using ids = new IdFiles(options.idsFile);
   const filler = makeFiller();
@@ -33,6 +37,10 @@ async function generate(options: LoadOptions): Promise<LoadCounts> {
   for (const connection of idle) connection.close();
   const cpu = process.cpuUsage(cpuBefore);
   return tally.counts((cpu.user + cpu.system) / 1e6);
+}
+
+async function endOfInput(): Promise<void> {
+  for await (const _chunk of process.stdin) continue;
 }
 
 /** Shares the load among processes, each of which prints its counts. */

@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly recipients: number;
   readonly from: string;
   readonly toDomain: string;
+  /** The last so many wait until standard input ends. */
+  readonly keep: number;
   /** Messages a second, sent at their due times whatever the answers do; 0 is as fast as the answers come. */
   readonly rate: number;
   /** Connections opened besides, greeted and then left idle until the end. */
@@ -55,6 +57,7 @@ const flags = {
   recipients: { type: "string", default: "1" },
   from: { type: "string", default: "bench@example.com" },
   "to-domain": { type: "string", default: "example.net" },
+  keep: { type: "string", default: "0" },
   rate: { type: "string", default: "0" },
   idle: { type: "string", default: "0" },
   pipelining: { type: "boolean", default: false },
@@ -84,6 +87,7 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     recipients: wholeNumber("recipients", values.recipients, 1),
     from: values.from,
     toDomain: values["to-domain"],
+    keep: wholeNumber("keep", values.keep, 0),
     rate: wholeNumber("rate", values.rate, 0),
     idle: wholeNumber("idle", values.idle, 0),
     pipelining: values.pipelining,
@@ -97,6 +101,9 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
   };
   if (options.total === 0 && options.seconds === 0) {
     throw new TypeError("Cannot run without an end: give --total or --seconds");
+  }
+  if (options.keep > 0 && (options.keep > options.total || options.processes > 1)) {
+    throw new TypeError("Cannot keep messages back: give a --total above --keep, and one process");
   }
   return options;
 }

@@ -3,6 +3,10 @@ import { parseLoadOptions, shareArguments } from "./load_options.ts";
 
 Deno.test("parseLoadOptions() names the flag that is wrong", () => {
   assert.throws(() => parseLoadOptions(["--port", "25"]), /--total or --seconds/);
+  assert.throws(
+    () => parseLoadOptions(["--port", "25", "--total", "1", "--keep", "2"]),
+    /--total above --keep/,
+  );
   assert.throws(() => parseLoadOptions(["--port", "x", "--total", "1"]), /--port/);
   assert.throws(() => parseLoadOptions(["--port", "25", "--total", "1", "--tls", "maybe"]), /--tls/);
   assert.throws(() => parseLoadOptions(["--port", "25", "--total", "1", "--run", "short"]), /--run/);

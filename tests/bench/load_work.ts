@@ -6,22 +6,27 @@ export interface Ticket {
   readonly dueAt: number;
 }
 
+type WorkOptions = Pick<LoadOptions, "total" | "seconds" | "rate"> & Partial<Pick<LoadOptions, "keep">>;
+
 /** Hands out the messages of a run: as many, as long and as fast as asked. */
 export class LoadWork {
-  readonly #options: Pick<LoadOptions, "total" | "seconds" | "rate">;
+  readonly #options: WorkOptions;
+  readonly #mayEnd: Promise<void>;
   readonly #began: number;
   readonly #now: () => number;
   #next = 0;
 
-  constructor(options: Pick<LoadOptions, "total" | "seconds" | "rate">, now: () => number) {
+  /** Those that are kept back are handed out once `mayEnd` has resolved. */
+  constructor(options: WorkOptions, now: () => number, mayEnd: Promise<void> = Promise.resolve()) {
     this.#options = options;
+    this.#mayEnd = mayEnd;
     this.#now = now;
     this.#began = now();
   }
 
   /** The next message, once it is due; undefined when the run is over. */
   async take(): Promise<Ticket | undefined> {
-    const { total, seconds, rate } = this.#options;
+    const { total, seconds, rate, keep = 0 } = this.#options;
     const endsAt = seconds === 0 ? Infinity : this.#began + seconds * 1_000;
     if ((total !== 0 && this.#next >= total) || this.#now() >= endsAt) return undefined;
     const sequence = this.#next++;
@@ -29,6 +34,7 @@ export class LoadWork {
     if (dueAt >= endsAt) return undefined;
     const wait = dueAt - this.#now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    if (keep > 0 && sequence >= total - keep) await this.#mayEnd;
     return { sequence, dueAt };
   }
 }

@@ -10,6 +10,20 @@ Deno.test("LoadWork hands out the total and then nothing", async () => {
   ]);
 });
 
+Deno.test("LoadWork keeps the last ones back until it may end", async () => {
+  const told = Promise.withResolvers<void>();
+  const work = new LoadWork({ total: 2, seconds: 0, rate: 0, keep: 1 }, () => 0, told.promise);
+  assert.equal((await work.take())?.sequence, 0);
+  let last: number | undefined;
+  const taken = work.take().then((ticket) => last = ticket?.sequence);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.equal(last, undefined);
+  told.resolve();
+  await taken;
+  assert.equal(last, 1);
+  assert.equal(await work.take(), undefined);
+});
+
 Deno.test("LoadWork ends when its seconds are over", async () => {
   let now = 0;
   const work = new LoadWork({ total: 0, seconds: 1, rate: 0 }, () => now);

@@ -14,10 +14,14 @@ export interface LoadPlan {
   readonly sessions: number;
   /** Messages of one connection, 100 when absent. */
   readonly perConnection?: number;
+  /** The last so many are sent once `finish` was called, so that the load lasts until then. */
+  readonly keep?: number;
 }
 
 /** A client that sends every message again until it is acknowledged, as a process of its own. */
 export interface LoadProcess extends AsyncDisposable {
+  /** Lets it send what it keeps back. */
+  finish(): Promise<void>;
   /** Messages acknowledged so far, a fifth of a second late. */
   acked(): Promise<number>;
   /** Resolves with what it printed when it has sent everything. */
@@ -36,6 +40,7 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
   const args = [
     `--port=${plan.port}`,
     `--total=${plan.messages}`,
+    `--keep=${plan.keep ?? 0}`,
     `--rate=${plan.rate}`,
     `--size=${plan.size}`,
     `--recipients=${plan.recipients}`,
@@ -48,7 +53,7 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
   ];
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", new URL("../bench/load.ts", import.meta.url).pathname, ...args],
-    stdin: "null",
+    stdin: "piped",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
@@ -58,8 +63,12 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
     if (success) return JSON.parse(new TextDecoder().decode(stdout));
     throw new Error(`Cannot send the load: ${new TextDecoder().decode(stderr)}`);
   });
+  async function finish(): Promise<void> {
+    if (!child.stdin.locked) await child.stdin.close().catch(ignoreClosed);
+  }
   return {
     ended,
+    finish,
     acked: async () => await sizeOf(idsFile) / (messageId(run, 0).length + 1),
     async clientSide() {
       const all = Array.from({ length: plan.messages }, (_, sequence) => messageId(run, sequence));
@@ -76,8 +85,14 @@ export function startLoad(plan: LoadPlan, folder: string): LoadProcess {
       await ended.catch((error: unknown) => {
         if (!(error instanceof Error)) throw error; // told to whoever awaited it
       });
+      await finish();
     },
   };
+}
+
+/** A pipe whose reader has ended, or that was closed before, is as closed as it can be. */
+function ignoreClosed(error: unknown): void {
+  if (!(error instanceof Deno.errors.BrokenPipe || error instanceof TypeError)) throw error;
 }
 
 async function sizeOf(path: string): Promise<number> {
