@@ -99,7 +99,7 @@ Deno.test("awkward messages that were submitted over SMTP come to a defined end 
         rowsOf(system, `select id, status, failure_code from messages where id in (${list})`);
       const isOver = async () =>
         (await statuses()).every(({ status }) => !unfinished.includes(String(status)));
-      const ended = await until(isOver, 60_000);
+      const ended = await until(isOver, 180_000);
       const rows = await statuses();
       const told = (status: string) =>
         rows.filter((row) => row["status"] === status).map((row) =>

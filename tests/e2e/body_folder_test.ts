@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { until } from "../../services/dev/processes.ts";
 import { projectFolder } from "../../services/dev/task_command.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
@@ -29,7 +30,9 @@ Deno.test("smtp-server makes no new store where its own is not mounted, and uses
     await Deno.rename(path, away);
     await Deno.mkdir(path);
     await system.smtpServer.start();
-    assert.match(await system.smtpServer.log(), /"message":"body store is not there"/);
+    const isTold = async () =>
+      (await system.smtpServer.log()).includes('"message":"body store is not there"');
+    assert.ok(await until(isTold, 60_000));
     await send(system);
     await assert.rejects(Deno.stat(`${path}/FORMAT`), Deno.errors.NotFound);
     await Deno.remove(path, { recursive: true });

@@ -134,7 +134,7 @@ Deno.test("ten messages of 25 MB at once through any ESP stay within worker.body
       const left = async () =>
         (await rowsOf(system, "select count(*)::int as left from messages where status <> 'delivered'"))[0]
           ?.["left"];
-      assert.ok(await until(async () => await left() === 0, 120_000), `${kind}: ${await left()} are left`);
+      assert.ok(await until(async () => await left() === 0, 300_000), `${kind}: ${await left()} are left`);
       const peak = peakResidentMiB(system.queueWorker.pid);
       await system.queueWorker.stop();
       assert.ok(

@@ -55,7 +55,7 @@ Deno.test("mail that was submitted over SMTP leaves by every kind of ESP to its 
       const statusOf = async () =>
         (await rowsOf(system, `select status from messages where id = '${id}'`))[0]?.["status"];
       assert.ok(
-        await until(async () => await statusOf() === "delivered", 30_000),
+        await until(async () => await statusOf() === "delivered", 60_000),
         `${kind}: ${await statusOf()}`,
       );
       const taken = service.taken();

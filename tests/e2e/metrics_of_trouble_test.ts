@@ -8,6 +8,7 @@ import { plainToken, Wire } from "../support/smtp_wire.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
 
 const limitMs = 60_000;
+const markedProviders = "select 1 from provider_state where needs_attention_since is not null";
 
 /** What this test does not bring about, and why. */
 const notMoved: Readonly<Record<string, string>> = {
@@ -123,7 +124,7 @@ async function troubleTheApi(system: TestSystem): Promise<void> {
 
 Deno.test("what goes wrong moves the metrics that panels and rules ask for, and promtool understands every scrape", async () => {
   const provider = { name: "main", "provider_type": "simulator" };
-  const env = { SMTP_PROXY_DELIVERY_RETRY_DELAYS: "1s", SMTP_PROXY_DELIVERY_CALL_TIMEOUT: "4s" };
+  const env = { SMTP_PROXY_DELIVERY_RETRY_DELAYS: "1s", SMTP_PROXY_DELIVERY_CALL_TIMEOUT: "20s" };
   await withServices({ provider, env, start: ["apiServer"] }, async (system) => {
     const { folder, smtpServer, queueWorker } = system;
     const scrapes = new Scrapes(system);
@@ -163,6 +164,9 @@ Deno.test("what goes wrong moves the metrics that panels and rules ask for, and 
       await send(system, `${name}@example.net`);
       await scrapes.untilMoved(metric);
     }
+    // The worker counts it before it has written it down.
+    const isMarked = async () => (await rowsOf(system, markedProviders)).length > 0;
+    assert.ok(await until(isMarked, limitMs));
     await rowsOf(system, "update provider_state set needs_attention_since = null, next_probe_at = null");
     for (let count = 0; count < 10; count++) await send(system, "down@example.net");
     await scrapes.untilMoved("provider_breakers");

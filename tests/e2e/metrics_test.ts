@@ -24,7 +24,7 @@ Deno.test("every declared metric is shown by a service, and mail moves those tha
     const services = [system.smtpServer, system.queueWorker, system.apiServer];
     await send(system);
     const processed = () => system.queueWorker.metric("queue_messages_processed_total", 'status="sent"');
-    assert.ok(await until(async () => await processed() === 1, 30_000));
+    assert.ok(await until(async () => await processed() === 1, 60_000));
     const asked = await fetch(`http://127.0.0.1:${system.apiPort}/api/v1/auth/me`);
     await asked.body?.cancel();
     const texts = await Promise.all(services.map(async (one) => (await one.ask("/metrics"))?.text ?? ""));

@@ -51,7 +51,7 @@ Deno.test("services do all their work with the permissions of their tasks, and a
     }
     const ids = [await submit(system, 1000), await submit(system, 2_000_000)];
     assert.ok(
-      await until(async () => (await statuses(system)).every((status) => status === "delivered"), 30_000),
+      await until(async () => (await statuses(system)).every((status) => status === "delivered"), 60_000),
       String(await statuses(system)),
     );
     const token = await login(system);

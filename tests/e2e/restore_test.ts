@@ -14,12 +14,18 @@ async function submit(system: TestSystem, subject: string, bytes = 100): Promise
   await submitMail(system, text);
 }
 
-/** Copies a database beside it, or puts the copy in its place; nobody may be connected. */
+/** Copies a database beside it, or puts the copy in its place; whoever was connected must have been stopped. */
 async function copyDatabase({ ownerUrl }: TestSystem, way: "back up" | "restore"): Promise<void> {
   const url = new URL(ownerUrl);
-  const name = quoteName(url.pathname.slice(1));
+  const database = url.pathname.slice(1);
+  const name = quoteName(database);
+  const connected = `select application_name, query from pg_stat_activity
+    where datname = '${database}' and backend_type = 'client backend'`;
   url.pathname = "/template1";
   await using session = await openSession({ url: url.href });
+  // A session ends a little after its client.
+  const isAlone = async () => (await session.run(connected)).length === 0;
+  assert.ok(await until(isAlone, 60_000), JSON.stringify(await session.run(connected)));
   if (way === "back up") return void await session.run(`create database older template ${name}`);
   await session.run(`drop database ${name}`);
   await session.run(`alter database older rename to ${name}`);
@@ -59,7 +65,7 @@ Deno.test("mail that was accepted after a backup is found again after its restor
   };
   await withServices({ provider, start: ["smtpServer", "queueWorker"] }, async (system) => {
     await submit(system, "before");
-    assert.ok(await until(() => Promise.resolve(sink.mails.length === 1), 30_000));
+    assert.ok(await until(() => Promise.resolve(sink.mails.length === 1), 60_000));
     await system.queueWorker.stop();
     await system.smtpServer.stop();
     await copyDatabase(system, "back up");
@@ -81,7 +87,7 @@ Deno.test("mail that was accepted after a backup is found again after its restor
 
     await Promise.all([system.queueWorker.start(), system.apiServer.start()]);
     assert.deepEqual(await sendDeadLettersAgain(system), { dead: 2, sent: 2 });
-    assert.ok(await until(() => Promise.resolve(sink.mails.length >= 3), 30_000));
+    assert.ok(await until(() => Promise.resolve(sink.mails.length >= 3), 60_000));
     assert.equal(await system.queueWorker.stop(), 0);
     const subjects = sink.mails.map(({ bytes }) =>
       /Subject: (\w+)/.exec(new TextDecoder().decode(bytes))?.[1]

@@ -50,6 +50,6 @@ Deno.test("mail goes through S3, and through the row while S3 is down", async ()
     );
     assert.deepEqual(inline, [{ n: 1 }]);
     const isNotReady = async () => (await system.queueWorker.ask("/readyz"))?.status === 503;
-    assert.ok(await until(isNotReady, 30_000));
+    assert.ok(await until(isNotReady, 60_000));
   });
 });

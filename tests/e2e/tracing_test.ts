@@ -77,7 +77,7 @@ Deno.test("one trace goes from the SMTP session to the call of a provider, acros
       ["smtp session", "smtp accept", "queue wait", "delivery", "call stdout"].every((name) =>
         collector.named(name).length > 0
       );
-    assert.ok(await until(isTold, 30_000), JSON.stringify(collector.spans));
+    assert.ok(await until(isTold, 60_000), JSON.stringify(collector.spans));
     const [session] = collector.named("smtp session").filter(({ traceId }) =>
       collector.named("smtp accept").some((accept) => accept.traceId === traceId)
     );
@@ -97,7 +97,8 @@ Deno.test("one trace goes from the SMTP session to the call of a provider, acros
     assert.equal(row?.["traceparent"], `00-${accept.traceId}-${accept.spanId}-01`);
     assert.ok(collector.texts.join().includes(String(row["correlation_id"])));
     assert.doesNotMatch(collector.texts.join(), /example\.(com|net)/);
-    assert.match(await system.queueWorker.log(), new RegExp(`"correlationId":"${row["correlation_id"]}"`));
+    const line = `"correlationId":"${row["correlation_id"]}"`;
+    assert.ok(await until(async () => (await system.queueWorker.log()).includes(line), 60_000));
   });
 });
 
@@ -150,7 +151,7 @@ Deno.test("a service's report joins the trace and the correlation id of the sess
         `select m.id, m.correlation_id, l.id as call from messages m join delivery_logs l on l.message_id = m.id
          where m.status = 'delivered'`,
       );
-    assert.ok(await until(async () => (await calls()).length === 1, 30_000), await queueWorker.log());
+    assert.ok(await until(async () => (await calls()).length === 1, 60_000), await queueWorker.log());
     const [row] = await calls();
     const report = await fetch(`http://127.0.0.1:${system.apiPort}/api/v1/webhooks/mailgun`, {
       method: "POST",
@@ -167,16 +168,20 @@ Deno.test("a service's report joins the trace and the correlation id of the sess
       "call mailgun",
       "webhook mailgun",
     ];
+    // Each process exports in its own time.
+    assert.ok(await until(() => collector.named("smtp accept").length > 0, 60_000));
     const [accept] = collector.named("smtp accept");
     const joined = () => collector.spans.filter(({ traceId }) => traceId === accept?.traceId);
     const isTold = () => names.every((name) => joined().some((span) => span.name === name));
-    assert.ok(await until(isTold, 30_000), JSON.stringify(collector.spans.map(({ name }) => name)));
+    assert.ok(await until(isTold, 60_000), JSON.stringify(collector.spans.map(({ name }) => name)));
     assert.equal(collector.named("webhook mailgun")[0]?.parentSpanId, accept?.spanId);
     assert.doesNotMatch(collector.texts.join(), /(me|you)(@|%40)example/);
 
     const correlationId = String(row?.["correlation_id"]);
     const asked = mailgun.http.requests.find(({ target }) => target.endsWith("/messages.mime"));
     assert.equal(asked?.headers.get("x-correlation-id"), correlationId);
+    // What a service has said is in its log once it has ended.
+    for (const service of services) assert.equal(await service.stop(), 0, service.name);
     const lines = await Promise.all(services.map(async (service) => {
       const told = (await service.log()).split("\n").filter((line) => line.includes(correlationId));
       return told.map((line) => (JSON.parse(line) as { readonly message: string }).message);

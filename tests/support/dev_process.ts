@@ -1,4 +1,3 @@
-import process from "node:process";
 import { join } from "node:path";
 import { removeCluster } from "../../services/dev/cluster_folder.ts";
 import { readIfThere } from "../../services/dev/files.ts";
@@ -43,8 +42,12 @@ export async function devPlace(): Promise<DevPlace> {
     devPid: async () => Number(await readIfThere(join(folder, "lock"))),
     taken: () => portVariables.filter((variable) => isTaken(ports[variable] ?? 0)),
     async [Symbol.asyncDispose]() {
-      for (const { pid } of await processes()) process.kill(pid, "SIGKILL");
-      await until(async () => (await processes()).length === 0, 10_000);
+      const areGone = async () => {
+        const left = await processes();
+        for (const { pid } of left) kill(pid);
+        return left.length === 0;
+      };
+      await until(areGone, 60_000);
       await removeCluster(join(folder, "postgres"));
       await Deno.remove(folder, { recursive: true });
     },
@@ -89,26 +92,36 @@ export async function startDev(
     stderr: "piped",
     detached: true,
   }).spawn();
-  let output = "";
+  // Apart, because a line of the one may come in the midst of a line of the other.
+  const output = ["", ""];
   const ready = Promise.withResolvers<void>();
-  async function read(stream: ReadableStream<Uint8Array>): Promise<void> {
+  async function read(stream: ReadableStream<Uint8Array>, at: 0 | 1): Promise<void> {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-      output += text;
-      if (/^ready$/m.test(output)) ready.resolve();
+      output[at] += text;
+      if (/^ready$/m.test(output[at] ?? "")) ready.resolve();
     }
   }
-  const silent = Promise.all([read(child.stdout), read(child.stderr)]).then(() => {
-    ready.reject(new Error(`Cannot run dev; it said:\n${output}`));
+  const silent = Promise.all([read(child.stdout, 0), read(child.stderr, 1)]).then(() => {
+    ready.reject(new Error(`Cannot run dev; it said:\n${output.join("")}`));
   });
   // Who does not wait for it learns of the end by the output.
   ready.promise.catch(() => {});
   return {
     pid: child.pid,
-    output: () => output,
+    output: () => output.join(""),
     ready: ready.promise,
     ended: child.status.then(({ code }) => code),
     silent,
   };
+}
+
+function kill(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It has ended since it was listed.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 async function processesNaming(text: string): Promise<{ pid: number; command: string }[]> {

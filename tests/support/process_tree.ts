@@ -31,7 +31,7 @@ export async function killTree(root: number): Promise<void> {
   const pids = await processTree(root);
   await signalTree(root, "SIGKILL");
   const areGone = async () => !(await Promise.all(pids.map(isRunning))).includes(true);
-  if (!(await until(areGone, 10_000))) throw new Error(`Cannot kill process ${root}: some of it still runs`);
+  if (!(await until(areGone, 60_000))) throw new Error(`Cannot kill process ${root}: some of it still runs`);
 }
 
 async function parentIn(statusFile: string): Promise<number | undefined> {

@@ -12,8 +12,8 @@ export interface ServicePlan {
   readonly opsPort: number;
 }
 
-const readyLimitMs = 60_000;
-const stopLimitMs = 60_000;
+const readyLimitMs = 180_000;
+const stopLimitMs = 120_000;
 
 /** A service as a process of its own, with the permissions of its task; it can be ended and started again. */
 export class ServiceProcess implements AsyncDisposable {
@@ -118,6 +118,11 @@ export class ServiceProcess implements AsyncDisposable {
   /** Asks it to stop (SIGTERM) and resolves with its exit code; throws when it does not stop in time. */
   async stop(): Promise<number> {
     if (this.isRunning) this.signal("SIGTERM");
+    return await this.ended();
+  }
+
+  /** Resolves with its exit code once it has ended, of itself or as it was told to; throws when it does not in time. */
+  async ended(): Promise<number> {
     if (await until(() => !this.isRunning, stopLimitMs)) return await this.#gone();
     await this.kill();
     throw new Error(`Cannot stop ${this.name}; it said:\n${(await this.log()).slice(-4000)}`);

@@ -143,7 +143,8 @@ async function openPostgres(folder: string, password: string, opened: AsyncDispo
     },
     async kill() {
       await killTree(server.pid);
-      await server.ended;
+      // Nothing is left to stop, but what it wrote to its end is read.
+      await server.stop();
     },
     async restart() {
       server = await startPostgres(options);
