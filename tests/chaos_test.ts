@@ -12,7 +12,7 @@ const small = {
   recipients: 2,
   sessions: 8,
   lastMs: 1500,
-  graceMs: 60_000,
+  graceMs: 180_000,
 } as const;
 
 /** Lets things go wrong in turn and asserts what the sink counted. */

@@ -115,7 +115,7 @@ for (const seed of [1, 2, 3, 4]) {
     await using stage = await openStage({
       tls,
       certificate,
-      limits: { idleMs: 2000, maxLoginFailures: 100 },
+      limits: { maxLoginFailures: 100 },
     });
     const random = new Random(seed);
     for (let round = 0; round < 150; round++) await converse(stage, random);
