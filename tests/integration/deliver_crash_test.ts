@@ -5,6 +5,7 @@ import { simulator } from "../../lib/esp/simulator.ts";
 import type { MessageId, ProviderId } from "../../lib/ids.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
+import { until } from "../support/until.ts";
 
 /** Leaves a message as a worker leaves it that dies in its call for the first recipient, after so many claims. */
 async function dieInCall(
@@ -52,7 +53,7 @@ Deno.test("deliver() counts claims whose calls ended their worker, and gives the
   await dieInCall(room, id, provider, 7);
   const crew = room.crew();
   const delivering = room.deliver(id, crew);
-  while (!sink.steps.some(({ at }) => at === "dot")) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("the relay has the message", () => sink.steps.some(({ at }) => at === "dot"));
   const [row] = await room.owner.query("select claims from messages where id = $1", [id]);
   assert.equal(row?.["claims"], 8);
   crew.drain();

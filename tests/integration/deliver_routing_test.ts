@@ -84,8 +84,8 @@ Deno.test("deliver() falls back within the list of a rule alone, and lets the ot
   assert.equal(await room.statusOf(id), "queued");
   const states = async () => (await room.recipientsOf(id)).map(({ status, attempts }) => [status, attempts]);
   assert.deepEqual(await states(), [["pending", 1], ["accepted", 1], ["pending", 1]]);
-  for (const { status, due } of await room.recipientsOf(id)) {
-    if (status === "pending") assert.ok((due ?? 0) > 20, `due in ${due} s`);
+  for (const { status, wait } of await room.recipientsOf(id)) {
+    if (status === "pending") assert.ok((wait ?? 0) > 20, `waits ${wait} s`);
   }
   assert.deepEqual(received(ready), ["<2@example.net>"]);
   assert.deepEqual(await callsOf(room, id), [

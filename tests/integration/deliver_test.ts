@@ -81,7 +81,7 @@ Deno.test("deliver() makes six real attempts at a relay that is never ready, the
   for (let attempt = 1; attempt <= 5; attempt++) {
     await room.deliver(id, crew);
     assert.equal(await room.statusOf(id), "queued");
-    waits.push((await room.recipientsOf(id))[0]?.due ?? 0);
+    waits.push((await room.recipientsOf(id))[0]?.wait ?? 0);
     await room.makeDue(id);
   }
   await room.deliver(id, crew);
@@ -104,7 +104,7 @@ Deno.test("deliver() spends no attempt while it is throttled, and expires in the
   const waits: number[] = [];
   for (let time = 0; time < 8; time++) {
     await room.deliver(id, crew);
-    waits.push((await room.recipientsOf(id))[0]?.due ?? 0);
+    waits.push((await room.recipientsOf(id))[0]?.wait ?? 0);
     await room.makeDue(id);
   }
   assert.equal((await room.recipientsOf(id))[0]?.attempts, 0);
@@ -126,7 +126,7 @@ Deno.test("deliver() waits 5 s for the first throttled call, whatever was waited
   const waits: number[] = [];
   while (replies.length > 0) {
     await room.deliver(id, crew);
-    waits.push((await room.recipientsOf(id))[0]?.due ?? 0);
+    waits.push((await room.recipientsOf(id))[0]?.wait ?? 0);
     await room.makeDue(id);
   }
   const [afterFault = 0, first = 0, second = 0] = waits;
@@ -175,7 +175,7 @@ Deno.test("deliver() reads no body while nobody on the route may be called", asy
   for (const id of ids) {
     const [state] = await room.recipientsOf(id);
     assert.deepEqual([state?.status, state?.attempts], ["pending", 0]);
-    assert.ok(Number(state?.due) > 50 && Number(state?.due) < 75, `due in ${state?.due} s`);
+    assert.ok(Number(state?.wait) > 50 && Number(state?.wait) < 75, `waits ${state?.wait} s`);
   }
 });
 
@@ -295,7 +295,7 @@ Deno.test("deliver() lets mail of a suspended group wait a minute, and delivers 
   await room.deliver(id, crew);
   const [recipient] = await room.recipientsOf(id);
   assert.deepEqual([recipient?.status, recipient?.attempts, recipient?.code], ["pending", 0, "suspended"]);
-  assert.ok((recipient?.due ?? 0) > 50 && (recipient?.due ?? 0) < 75);
+  assert.ok((recipient?.wait ?? 0) > 50 && (recipient?.wait ?? 0) < 75);
   await room.owner.query("update groups set status = 'active' where id = $1", [room.account.group]);
   await room.makeDue(id);
   await room.deliver(id, crew);

@@ -42,7 +42,7 @@ Deno.test("deliver() lets mail wait as long as the first of its providers rests,
   await room.deliver(id, crew);
   const [state] = await room.recipientsOf(id);
   assert.equal(state?.code, "breaker_open");
-  assert.ok(Number(state?.due) < 40, `half a minute and a fifth: ${state?.due}`);
+  assert.ok(Number(state?.wait) < 40, `half a minute and a fifth: ${state?.wait}`);
   assert.equal(sink.mails.length, 0);
 });
 

@@ -42,9 +42,13 @@ export interface RecipientState {
   readonly failure: string | null;
   readonly attempts: number;
   readonly code: string | null;
-  /** Seconds until it is due again. */
-  readonly due: number | null;
+  /** Seconds that it was put off for the last time, whenever one looks; null when it is not put off. */
+  readonly wait: number | null;
 }
+
+/** No call of a test takes so long, and half of a lease is left for it. */
+const callTimeoutMs = 60_000;
+const connectTimeoutMs = 60_000;
 
 /** A database, a store and a queue with one account, and workers for them: all real, all gone when disposed. */
 export class DeliveryRoom implements AsyncDisposable {
@@ -78,15 +82,17 @@ export class DeliveryRoom implements AsyncDisposable {
     const intake = stack.use(openDatabase({
       url: databaseOf.urlFor("smtp_proxy_intake"),
       role: "smtp_proxy_intake",
+      connectTimeoutMs,
     }));
     const database = stack.use(openDatabase({
       url: databaseOf.urlFor("smtp_proxy_worker"),
       role: "smtp_proxy_worker",
+      connectTimeoutMs,
     }));
     const store = stack.use(
       await openStore({ type: "local", path: join(folder, "messages"), instance: "0", minFree: 0 }),
     );
-    const queue = stack.use(openPostgresQueue({ database }));
+    const queue = stack.use(openPostgresQueue({ database, timeoutMs: 60_000 }));
     return new DeliveryRoom(stack.move(), databaseOf, intake, database, owner, store, queue, account);
   }
 
@@ -110,7 +116,7 @@ export class DeliveryRoom implements AsyncDisposable {
       terms: {
         retryDelaysMs: [30_000, 60_000, 120_000, 300_000, 900_000],
         maxAgeMs: 72 * 3_600_000,
-        callTimeoutMs: 5000,
+        callTimeoutMs,
         answerTimeoutMs,
         bodyDelaysMs: [1, 1, 1],
         ...options.terms,
@@ -125,7 +131,7 @@ export class DeliveryRoom implements AsyncDisposable {
           now: () => new Date(),
           guard: createGuard({ allowedNetworks: [], allowedPorts: [], development: true }),
           guardEndpoint: createEndpointGuard({ allowedNetworks: [], allowedPorts: [], development: true }),
-          callTimeoutMs: options.terms?.callTimeoutMs ?? 5000,
+          callTimeoutMs: options.terms?.callTimeoutMs ?? callTimeoutMs,
           answerTimeoutMs: options.terms?.answerTimeoutMs ?? answerTimeoutMs,
           print: (text) => this.printed.push(text),
           showText: false,
@@ -231,7 +237,7 @@ export class DeliveryRoom implements AsyncDisposable {
   async recipientsOf(id: MessageId): Promise<readonly RecipientState[]> {
     return await this.owner.query(
       `select status, failure_code as failure, attempts, fault_code as code,
-        extract(epoch from next_attempt_at - clock_timestamp())::float8 as due
+        extract(epoch from next_attempt_at - updated_at)::float8 as wait
        from recipients where message_id = $1 order by position`,
       [id],
     ) as unknown as readonly RecipientState[];
