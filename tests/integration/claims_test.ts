@@ -5,6 +5,10 @@ import { reportLimitMs } from "../../services/queue-worker/call_provider.ts";
 import { answerTimeoutMs } from "../../lib/providers/esp_io.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
+import { until } from "../support/until.ts";
+
+/** Renewed each three seconds; a call may still begin four seconds late, and then has five to hand its message over. */
+const shortLease = { leaseMs: 9000, terms: { callTimeoutMs: 5000 } };
 
 /** A store whose reads wait until they are let go. */
 function gatedStore(store: { get(ref: StorageRef): Promise<Body | undefined> }) {
@@ -43,11 +47,12 @@ Deno.test("deliver() changes nothing once another worker has taken the message o
 
 Deno.test("deliver() cannot conclude over the result of the worker that took the message over", async () => {
   const reached = Promise.withResolvers<void>();
+  const takenOver = Promise.withResolvers<void>();
   await using sink = await SmtpSink.open({
     script: ({ at, connection }) => {
       if (at !== "dot" || connection !== 1) return undefined;
       reached.resolve();
-      return { delayMs: 300, reply: "550 5.7.1 Refused late" };
+      return { after: takenOver.promise, reply: "550 5.7.1 Refused late" };
     },
   });
   await using room = await DeliveryRoom.open();
@@ -59,6 +64,7 @@ Deno.test("deliver() cannot conclude over the result of the worker that took the
   await reached.promise;
   await room.owner.query("update messages set claimed_until = now() - interval '1 s' where id = $1", [id]);
   await room.deliver(id, quick);
+  takenOver.resolve();
   await first;
   const [recipient] = await room.recipientsOf(id);
   assert.equal(recipient?.status, "accepted");
@@ -70,14 +76,14 @@ Deno.test("KeptClaims renews what is in hand and stops the work whose claim was 
   await using sink = await SmtpSink.open({ script: ({ at }) => at === "dot" ? { hang: true } : undefined });
   await using room = await DeliveryRoom.open();
   await room.relay(sink.port);
-  await using crew = room.crew({ leaseMs: 3000, terms: { callTimeoutMs: 1000 } });
+  await using crew = room.crew(shortLease);
   const id = await room.submit();
   const [before] = await leaseOf(room, id);
   assert.equal(before, undefined);
   const delivering = room.deliver(id, crew);
-  await until(() => Promise.resolve(sink.steps.some(({ at }) => at === "dot")));
-  const [, until1] = await leaseOf(room, id);
-  await until(async () => (await leaseOf(room, id))[1] !== until1);
+  await until("the relay has the message", () => sink.steps.some(({ at }) => at === "dot"));
+  const [, lease] = await leaseOf(room, id);
+  await until("the claim is renewed", async () => (await leaseOf(room, id))[1] !== lease);
   await room.owner.query("update messages set claim = nextval('message_claims') where id = $1", [id]);
   await delivering;
   assert.equal(await room.statusOf(id), "processing");
@@ -88,13 +94,14 @@ Deno.test("deliver() keeps the claim while a relay answers late, until the proce
   await using sink = await SmtpSink.open({ script: ({ at }) => at === "dot" ? { hang: true } : undefined });
   await using room = await DeliveryRoom.open();
   await room.relay(sink.port);
-  await using crew = room.crew({ leaseMs: 900, terms: { callTimeoutMs: 300 } });
+  await using crew = room.crew(shortLease);
   const id = await room.submit();
   const delivering = room.deliver(id, crew);
-  await until(() => Promise.resolve(sink.steps.some(({ at }) => at === "dot")));
+  await until("the relay has the message", () => sink.steps.some(({ at }) => at === "dot"));
+  // Four thirds of the lease, and longer than the call may take before its message is sent.
   for (let renewals = 0; renewals < 4; renewals++) {
     const [, before] = await leaseOf(room, id);
-    await until(async () => (await leaseOf(room, id))[1] !== before);
+    await until("the claim is renewed", async () => (await leaseOf(room, id))[1] !== before);
     assert.equal(await room.statusOf(id), "processing");
   }
   crew.drain();
@@ -126,8 +133,4 @@ Deno.test("Records.claim() claims again at once what this process does not know 
 async function leaseOf(room: DeliveryRoom, id: string): Promise<readonly (string | undefined)[]> {
   const [row] = await room.owner.query("select claim, claimed_until::text from messages where id = $1", [id]);
   return row?.["claim"] === null ? [] : [String(row?.["claim"]), String(row?.["claimed_until"])];
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }

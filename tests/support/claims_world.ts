@@ -356,10 +356,11 @@ export class ClaimsWorld {
   }
 
   async #makeDue(): Promise<void> {
+    // Messages before their recipients, as everybody locks them.
     await this.#owner(`begin;
-      update recipients set next_attempt_at = now() where status = 'pending' and next_attempt_at > now();
       update messages set next_attempt_at = now() where status = 'queued' and next_attempt_at > now()
         and (claims > 0 or attempts > 0 or processed_at is not null);
+      update recipients set next_attempt_at = now() where status = 'pending' and next_attempt_at > now();
       commit`);
   }
 

@@ -38,6 +38,8 @@ export interface SinkStep {
 
 /** What to do instead of the usual; several together happen in this order. */
 export interface SinkAction {
+  /** Does nothing before that has resolved. */
+  readonly after?: Promise<void>;
   readonly delayMs?: number;
   /** The reply without its line end. */
   readonly reply?: string;
@@ -292,14 +294,18 @@ export class SinkConversation {
       if (reply !== undefined && !/^[45]/.test(reply)) onSuccess();
       if (isSilent) this.#stop(action, reply);
     };
-    if (action.delayMs === undefined) return act();
+    const { after, delayMs } = action;
+    if (after === undefined && delayMs === undefined) return act();
     this.#isWaiting = true;
     this.#flush();
-    this.#wires.later(action.delayMs, () => {
+    const goOn = () => {
       this.#isWaiting = false;
       act();
       this.#proceed();
-    });
+    };
+    const wait = () => delayMs === undefined ? goOn() : this.#wires.later(delayMs, goOn);
+    if (after === undefined) wait();
+    else after.then(wait);
   }
 
   #say(reply: string): void {
