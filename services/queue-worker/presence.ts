@@ -16,6 +16,8 @@ export interface PresenceOptions {
    * it is gone, as a port does that only one process can have.
    */
   readonly watchMs?: number;
+  /** Silence after which the process before counts as gone; six seconds when not given. */
+  readonly goneAfterMs?: number;
   /** Told when claims of the process before were ended, so that they can be rung at once. */
   readonly onFreed: () => void;
 }
@@ -74,14 +76,14 @@ export class Presence implements AsyncDisposable {
   }
 
   async #announce(): Promise<boolean> {
-    const { sql, name, incarnation, watchMs = 0, log, onFreed } = this.#options;
+    const { sql, name, incarnation, watchMs = 0, goneAfterMs = goneMs, log, onFreed } = this.#options;
     const { previous, seenMsAgo = 0 } = await announceWorker(sql, name, incarnation);
     if (previous === undefined || previous === incarnation) return true;
     const now = performance.now();
     this.#watchedSince ??= now;
     if (seenMsAgo + slackMs < now - this.#watchedSince) this.#noteRival(now);
-    const enoughMs = this.#isRivalled ? Math.max(watchMs, goneMs) : watchMs;
-    if (seenMsAgo < goneMs || now - this.#watchedSince < enoughMs) return false;
+    const enoughMs = this.#isRivalled ? Math.max(watchMs, goneAfterMs) : watchMs;
+    if (seenMsAgo < goneAfterMs || now - this.#watchedSince < enoughMs) return false;
     const freed = await succeedWorker(sql, name, previous, incarnation);
     if (freed === undefined) return false;
     if (freed > 0) {

@@ -171,7 +171,8 @@ Deno.test("Presence takes no name over from a process that lives, although a por
     (await room.owner.query("select seen_at::text as at from workers where seen_at > $1::timestamptz", [
       after,
     ]))[0]?.["at"] as string | undefined;
-  const common = { sql, name: "host:0", log: room.log };
+  // Long, so that no stall of this test makes either of them silent for it.
+  const common = { sql, name: "host:0", log: room.log, goneAfterMs: 60_000 };
   await using _first = new Presence({ ...common, incarnation: first, onFreed: () => {} });
   await until(async () => await seen("-infinity") !== undefined);
   const id = await room.submit();
@@ -184,7 +185,7 @@ Deno.test("Presence takes no name over from a process that lives, although a por
     room.log.lines.some(({ sentence }) => sentence === "another process has this worker's name")
   );
   // As after an outage of the database in which neither could say anything.
-  await room.owner.run("update workers set seen_at = now() - interval '7 s'");
+  await room.owner.run("update workers set seen_at = now() - interval '61 s'");
   const [silent] = await room.owner.query("select now()::text as at", []);
   await until(async () => await seen(String(silent?.["at"])) !== undefined);
   assert.deepEqual(await room.owner.query("select incarnation from workers", []), [{ incarnation: first }]);
