@@ -3,6 +3,7 @@ import type { CredentialSource } from "../../lib/aws/credentials.ts";
 import { CloudWatchClient } from "../../lib/telemetry/cloudwatch.ts";
 import { CloudWatchStream, type CloudWatchStreamOptions } from "../../lib/telemetry/cloudwatch_stream.ts";
 import { FakeCloudWatch } from "../support/fake_cloudwatch.ts";
+import { until } from "../support/until.ts";
 
 const place = "mail smtp-server/host/0";
 
@@ -35,6 +36,7 @@ function open(
     lastResort: (text) => told.lastWords.push(text),
     gatherMs: 1,
     firstPauseMs: 1,
+    closeMs: 60_000,
     ...options,
   });
   return { stream, told };
@@ -126,7 +128,7 @@ Deno.test("CloudWatchStream counts lines that the service refuses for good, and 
   const { stream, told } = open(fake);
   stream.write("one\ntwo\n");
   await fake.http.read(1);
-  while (told.dropped < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("both lines are counted", () => told.dropped === 2);
   stream.write("three\n");
   await close(stream);
   assert.deepEqual(messages(fake), ["three"]);
