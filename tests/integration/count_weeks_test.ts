@@ -7,6 +7,7 @@ import { countWeek, recountWeek } from "../../lib/usage/usage_days_table.ts";
 import { dropOldWeeks } from "../../services/queue-worker/drop_weeks.ts";
 import type { DeliveryRoom } from "../support/delivery_room.ts";
 import { addOldMessage, openRoomWithOldWeeks } from "../support/old_weeks.ts";
+import { untilLockIsAwaited } from "../support/until.ts";
 
 const day = 24 * 3_600_000;
 const never = new AbortController().signal;
@@ -165,6 +166,7 @@ Deno.test("a report that comes while its week is frozen changes neither counts n
   assert.deepEqual(stored, [{ stored: 1 }]);
   // It waits for who is storing, and then what that one has stored is counted.
   const counting = countWeek(sql, "old", 100);
+  await untilLockIsAwaited(room.owner, "count_week");
   await early.run("commit");
   await counting;
   assert.deepEqual(await late.query(...report(ids[3], "late")), [{ stored: 0 }]);

@@ -24,7 +24,7 @@ async function openScene() {
   const open = (role: "smtp_proxy_intake" | "smtp_proxy_worker") =>
     stack.use(openDatabase({ url: test.urlFor(role), role }));
   const [intake, worker] = [open("smtp_proxy_intake"), open("smtp_proxy_worker")];
-  const queue = stack.use(openPostgresQueue({ database: intake }));
+  const queue = stack.use(openPostgresQueue({ database: intake, timeoutMs: 60_000 }));
   const closed = openPostgresQueue({ database: intake });
   await closed[Symbol.asyncDispose]();
   const account = await makeAccount(test.ownerUrl);
@@ -63,7 +63,8 @@ async function openScene() {
     status: async () => (await findStored(intake.system, [first.id])).get(first.id),
     charged: async () => {
       await using session = await openSession({ url: test.ownerUrl });
-      return (await session.run("select messages from usage"))[0]?.["messages"];
+      // Of all months, since one may end while this runs.
+      return (await session.run("select sum(messages)::int as messages from usage"))[0]?.["messages"];
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };

@@ -9,9 +9,12 @@ import { twoGroups } from "../support/two_groups.ts";
 
 const provider = "00000000-0000-4000-8000-000000000001";
 
+/** Of what fills the tables; what is asked of them has its usual time. */
+const statementTimeoutMs = 600_000;
+
 /** Messages `from` to `to` of weeks before now: every kind of status, fifty senders, all with a subject of their own. */
 async function fill(url: string, { group, user }: TestAccount, from: number, to: number): Promise<void> {
-  await using session = await openSession({ url });
+  await using session = await openSession({ url, statementTimeoutMs });
   await session.run(`begin; set local session_replication_role = replica;
     create temp table made on commit drop as
       select n, (lpad(to_hex((extract(epoch from now() - interval '20 days' * (1 - n / 40000.0)) * 1000)::bigint), 12, '0')
@@ -142,7 +145,7 @@ Deno.test("findMessageIds() reads nothing of a large group for a small one, also
   const [large, small] = [await makeAccount(test.ownerUrl), await makeAccount(test.ownerUrl)];
   await fill(test.ownerUrl, large, 1, 20_000);
   {
-    await using session = await openSession({ url: test.ownerUrl });
+    await using session = await openSession({ url: test.ownerUrl, statementTimeoutMs });
     // Every 41st, so that each status is among them.
     await session.run(`begin; set local session_replication_role = replica;
       create temp table given on commit drop as
