@@ -5,6 +5,7 @@ import { openDatabase, openSession } from "../../lib/postgres/database.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import { addGroup, addPerson, testApi } from "../support/api.ts";
 import { addMail, type MailRow } from "../support/mail_rows.ts";
+import { untilLockIsAwaited } from "../support/until.ts";
 
 /** A group with an owner, another's owner, and a hand that puts dead letters into the first. */
 async function scene() {
@@ -21,7 +22,7 @@ async function scene() {
     alpha,
     owner,
     worker,
-    queue: openPostgresQueue({ database: worker }),
+    queue: openPostgresQueue({ database: worker, timeoutMs: 60_000 }),
     foreign: () => api.login("owner@beta.example"),
     dead: (row: Partial<MailRow> = {}) =>
       addMail(owner, {
@@ -115,10 +116,8 @@ Deno.test("a letter is sent again or its body is removed, never both", async () 
   await world.owner.run("begin");
   await world.owner.run(`update messages set body_removed_at = now(), body = null where id = '${id}'`);
   const waiting = world.reprocess({ "message_ids": [id] });
-  for (;;) {
-    const [locks] = await world.owner.run("select count(*)::int as waiting from pg_locks where not granted");
-    if (Number(locks?.["waiting"]) > 0) break;
-  }
+  await using watcher = await openSession({ url: world.api.database.ownerUrl });
+  await untilLockIsAwaited(watcher, "order by id for update");
   await world.owner.run("commit");
   const { status, body } = await waiting;
   assert.deepEqual([status, body.code], [409, "body_gone"]);

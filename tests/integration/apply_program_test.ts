@@ -5,6 +5,7 @@ import { openSecrets } from "../../lib/providers/provider_secrets.ts";
 import { verifyPassword } from "../../lib/users/password.ts";
 import { type ProgramResult, runProgram } from "../support/run_program.ts";
 import { type TestDatabase, testDatabase } from "../support/postgres.ts";
+import { until } from "../support/until.ts";
 
 const example = "services/operations/apply.yaml";
 const secrets = {
@@ -328,9 +329,7 @@ Deno.test("apply changes no group that was given another name while it waited fo
   const waiting =
     `select from pg_stat_activity where datname = current_database() and application_name = 'apply'
     and wait_event_type = 'Lock'`;
-  while ((await workshop.owner.run(waiting)).length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await until("apply waits for the group", async () => (await workshop.owner.run(waiting)).length > 0);
   await other.run("commit");
   const { code, stderr } = await applied;
   assert.deepEqual([code, /renamed to store meanwhile/.test(stderr)], [1, true], stderr);

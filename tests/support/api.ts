@@ -78,7 +78,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const database = await testDatabase();
   const opened: Database[] = [];
   const open = (role: "smtp_proxy_group" | "smtp_proxy_login" | "smtp_proxy_admin") => {
-    const pool = openDatabase({ url: database.urlFor(role), role, poolMax: 6 });
+    const pool = openDatabase({ url: database.urlFor(role), role, poolMax: 6, connectTimeoutMs: 60_000 });
     opened.push(pool);
     return pool;
   };
@@ -102,8 +102,9 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
         [Symbol.asyncDispose]: () => Promise.resolve(),
       });
     },
-    queue: () => Promise.resolve(openPostgresQueue({ database: databases.admin })),
+    queue: () => Promise.resolve(openPostgresQueue({ database: databases.admin, timeoutMs: 60_000 })),
     onFault: (error) => faults.push(error),
+    waitMs: 60_000,
   });
   const { parts, authenticate } = openParts({
     ...providers,
@@ -143,8 +144,8 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     authenticate,
     limits: {
       maxBody: options.maxBody ?? 1 << 20,
-      readTimeout: 10_000,
-      writeTimeout: 30_000,
+      readTimeout: 60_000,
+      writeTimeout: 120_000,
       trustedNetworks: options.trustedNetworks ?? [],
       corsOrigins: options.corsOrigins ?? [],
     },
@@ -184,8 +185,8 @@ function testIo({ allowedEndpoints = [] }: TestApiOptions): EspIo {
     now: () => new Date(),
     guard: createGuard(callable),
     guardEndpoint: createEndpointGuard({ ...callable, allowedOrigins: allowedEndpoints }),
-    callTimeoutMs: 5000,
-    answerTimeoutMs: 5000,
+    callTimeoutMs: 60_000,
+    answerTimeoutMs: 60_000,
     print: () => {},
     showText: true,
   };
@@ -195,7 +196,7 @@ function providerConfig(options: TestApiOptions): ProviderConfig {
   const given: Readonly<Record<string, string>> = {
     SMTP_PROXY_ENVIRONMENT: "development",
     SMTP_PROXY_SECRETS_KEYS: options.sealingKeys ?? newKeyText("test"),
-    SMTP_PROXY_DELIVERY_CALL_TIMEOUT: `${options.testTimeoutMs ?? 5000}ms`,
+    SMTP_PROXY_DELIVERY_CALL_TIMEOUT: `${options.testTimeoutMs ?? 60_000}ms`,
     SMTP_PROXY_ESP_ALLOWED_ENDPOINTS: options.allowedEndpoints?.join(",") ?? "",
     SMTP_PROXY_ESP_ALLOWED_ROLES: options.allowedRoles?.join(",") ?? "",
   };

@@ -30,7 +30,7 @@ export async function testDatabase(options: { readonly empty?: boolean } = {}): 
 }
 
 async function administer(url: string, statement: string): Promise<void> {
-  await using session = await openSession({ url });
+  await using session = await openSession({ url, connectTimeoutMs: 60_000, statementTimeoutMs: 300_000 });
   await session.run(statement);
 }
 
