@@ -192,7 +192,8 @@ class TimeLimit implements Disposable {
   constructor(outer: AbortSignal, after: HttpIo["after"] = afterTime) {
     this.#outer = outer;
     this.#after = after;
-    outer.addEventListener("abort", this.#end);
+    if (outer.aborted) this.#end();
+    else outer.addEventListener("abort", this.#end);
   }
 
   get signal(): AbortSignal {
