@@ -16,8 +16,8 @@ export interface EspUnderTest extends AsyncDisposable {
 
 /** An ESP with a service that can be made to fail. */
 export interface RemoteEspUnderTest extends EspUnderTest {
-  /** From now on every connection to the service breaks. */
-  breakDown(): void;
+  /** Every connection to the service breaks from when what it answers is settled. */
+  breakDown(): unknown;
 }
 
 const mailHeader = "From: a@example.com\r\nTo: b@example.org\r\nSubject: large\r\n";
@@ -112,7 +112,7 @@ export function remoteEspContract(name: string, start: () => Promise<RemoteEspUn
   Deno.test(`${name}: deliver() and check() report a service that is down, they do not throw`, async () => {
     await using under = await start();
     await using esp = under.open();
-    under.breakDown();
+    await under.breakDown();
     const { signal } = new AbortController();
     const report = await esp.deliver(parcelOf(["b@example.org", "c@example.org"]), signal);
     assert.deepEqual([...report.recipients.values()].map((outcome) => outcome.kind), ["retry", "retry"]);
