@@ -26,6 +26,8 @@ export interface RefusedOptions {
   readonly gatherMs?: number;
   /** Refusals of one kind within this long are one record after the first; 60,000 ms when not given. */
   readonly windowMs?: number;
+  /** How long what is not written yet is waited for at the end; 2,000 ms when not given. */
+  readonly stopMs?: number;
   readonly shares?: Partial<typeof defaultShares>;
 }
 
@@ -38,7 +40,6 @@ const defaultShares = {
   inAll: 1000,
 };
 const longestAccount = 255;
-const stopMs = 2000;
 
 /** Refusals beside the first of their kind, at the end of the window one record. */
 interface Tally {
@@ -103,7 +104,7 @@ export class RefusedSubmissions implements AsyncDisposable {
     this.#writeFresh();
     const written = new AbortController();
     const writing = Promise.all(this.#writing).then(() => written.abort());
-    await sleepFor(stopMs, written.signal);
+    await sleepFor(this.#options.stopMs ?? 2000, written.signal);
     if (written.signal.aborted) await writing;
   }
 
@@ -191,7 +192,7 @@ const maxWaiting = 2000;
 /** Keeps them in PostgreSQL. */
 export function openRefusedSubmissions(
   database: Pick<Database, "system">,
-  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+  { log, metrics, ...times }: { readonly log: Log; readonly metrics: Metrics; readonly stopMs?: number },
 ): RefusedSubmissions {
   const { batchSize } = metrics.process;
   const write = coalesce<RefusedSubmission, void>(async (records) => {
@@ -199,6 +200,7 @@ export function openRefusedSubmissions(
     return records.map(() => ({ ok: true, value: undefined }));
   }, { maxWaiting, isOutage, onBatch: (size) => batchSize.observe({ step: "refusals" }, size) });
   return new RefusedSubmissions({
+    ...times,
     write,
     onResult: (result, count) => metrics.smtp.refusalRecords.add({ result }, count),
     onFault: (error) => log.warn("refusals not recorded", { error }),

@@ -29,7 +29,7 @@ async function openScene(database: TestDatabase) {
   );
   const metrics = createMetrics();
   const log = memoryLog();
-  const refused = stack.use(openRefusedSubmissions(intake, { log, metrics }));
+  const refused = stack.use(openRefusedSubmissions(intake, { log, metrics, stopMs: 60_000 }));
   const gate = new Credentials({
     accounts: {
       ...accountsOf(intake, (error) => assert.fail(String(error))),

@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
+import { HeldClock } from "../support/held_clock.ts";
 import { greeted, openStage, turn, Wire } from "../support/smtp_wire.ts";
 
 const certificate = await selfSignedCertificate(new Date());
 
 Deno.test("a trickle of command bytes does not keep a session from idling out", async () => {
   await using stage = await openStage({ limits: { idleMs: 80 } });
+  using clock = new HeldClock();
   await using wire = await greeted(stage);
   const timer = setInterval(() => wire.socket.write("N"), 10);
-  assert.match(await wire.reply(), /^421 4\.4\.2/);
+  await clock.pass(200);
   clearInterval(timer);
+  assert.match(await wire.reply(), /^421 4\.4\.2/);
   await wire.ended();
 });
 
@@ -17,13 +20,15 @@ Deno.test("a trickle of message bytes is cut, silence in DATA too, and memory co
   for (const isTrickling of [true, false]) {
     const limits = isTrickling ? { dataMs: 100, minBytesPerSecond: 100_000 } : { idleMs: 80 };
     await using stage = await openStage({ limits });
+    using clock = new HeldClock();
     await using wire = await stage.login();
     await wire.ask("MAIL FROM:<a@example.com>");
     await wire.ask("RCPT TO:<b@x.test>");
-    await wire.ask("DATA");
+    assert.match(await wire.ask("DATA"), /^354/);
     const timer = setInterval(() => isTrickling && wire.socket.write("x"), 5);
-    assert.match(await wire.reply(), /^421 4\.4\.2/);
+    await clock.pass(250);
     clearInterval(timer);
+    assert.match(await wire.reply(), /^421 4\.4\.2/);
     while (stage.intake.reserved > 0) await turn();
   }
 });
@@ -78,9 +83,13 @@ Deno.test("stopping tells a client in the midst of its TLS handshake 421 when th
 });
 
 Deno.test("whoever comes while a port is about to be closed is told 421", async () => {
+  // The port is closed in no time, so none may pass until the client has come.
   await using stage = await openStage();
+  using clock = new HeldClock();
   const closed = stage.listener.close(60_000);
   await using late = await Wire.open(stage.port);
+  while (stage.listener.connections === 0) await turn();
+  await clock.pass(1000);
   assert.match(await late.reply(), /^220/);
   assert.match(await late.reply(), /^421 4\.3\.2/);
   await late.ended();
@@ -118,6 +127,7 @@ Deno.test("stopping waits no longer than its limit for a message that is being a
 
 Deno.test("a client whom our own store keeps waiting is not cut for idling", async () => {
   await using stage = await openStage({ limits: { idleMs: 60, dataMs: 60 } });
+  using clock = new HeldClock();
   let release = (): void => {};
   const gate = new Promise<void>((resolve) => release = resolve);
   const held = Promise.withResolvers<void>();
@@ -131,10 +141,8 @@ Deno.test("a client whom our own store keeps waiting is not cut for idling", asy
   await wire.ask("DATA");
   await wire.send(`From: a@example.com\r\n\r\n${"x".repeat(10_000)}`);
   await held.promise;
-  const { promise: later, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, 300);
-  await Promise.race([later, wire.ended()]);
-  clearTimeout(timer);
+  // In steps, so that the listener looks at the clock several times.
+  for (let step = 0; step < 10; step++) await clock.pass(60);
   assert.equal(wire.hasEnded, false);
   release();
   await wire.send("\r\n.\r\n");

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { smtpRelay } from "../../lib/esp/smtp_relay.ts";
+import { HeldClock } from "../support/held_clock.ts";
 import { sinkCertificate } from "../support/sink_certificate.ts";
 import { deliverInWords, inWords, openEsp, parcelOf, plainMail, streamedBody } from "../support/parcels.ts";
 import { SmtpSink } from "../support/smtp_sink.ts";
 import type { SinkAction, SinkStep } from "../support/smtp_sink.ts";
 
-const hangMs = 250;
+const callTimeoutMs = 20_000;
 const auth = { username: "relay", password: "secret" };
 const { signal } = new AbortController();
 
@@ -82,18 +83,30 @@ for (const [at, wanted] of Object.entries(faultMatrix)) {
       const isLarge = at === "body";
       const found: string[] = [];
       for (const action of actions) {
+        // Of a call that hangs the time is over when it does hang, and no sooner.
+        using clock = action.hang ? new HeldClock() : undefined;
+        const reached = Promise.withResolvers<void>();
         await using sink = await SmtpSink.open({
           ...(isLarge ? {} : { tls: sinkCertificate, auth }),
           extensions: pipelining ? ["PIPELINING"] : [],
-          script: (step) => step.at === at ? action : undefined,
+          script: (step) => {
+            if (step.at !== at) return undefined;
+            reached.resolve();
+            return action;
+          },
         });
         await using esp = openEsp(
           smtpRelay,
           { host: "127.0.0.1", port: sink.port, ...(isLarge ? { tls: "none" } : auth) },
-          { callTimeoutMs: action.hang ? hangMs : 20_000 },
+          { callTimeoutMs },
         );
         const mail = isLarge ? largeBody() : plainMail;
-        const outcomes = await deliverInWords(esp, parcelOf(["b@example.org", "c@example.org"], mail));
+        const delivering = deliverInWords(esp, parcelOf(["b@example.org", "c@example.org"], mail));
+        if (clock !== undefined) {
+          await reached.promise;
+          await clock.pass(callTimeoutMs);
+        }
+        const outcomes = await delivering;
         assert.equal(outcomes[0], outcomes[1]);
         found.push(outcomes[0] ?? "");
         assert.equal(sink.mails.length, 0);
@@ -225,15 +238,22 @@ Deno.test("smtp relay: ending a call is no fault before the dot and unknown afte
 });
 
 Deno.test("smtp relay: the answer to the message may come after the call's time, and it counts", async () => {
-  // Long enough for a large message on a slow machine.
-  const callTimeoutMs = 2_000;
   for (const mail of [plainMail, largeBody()]) {
+    using clock = new HeldClock();
+    const reached = Promise.withResolvers<void>();
     await using sink = await SmtpSink.open({
-      script: ({ at }) => at === "dot" ? { delayMs: callTimeoutMs + hangMs } : undefined,
+      script: ({ at }) => {
+        if (at !== "dot") return undefined;
+        reached.resolve();
+        return { delayMs: callTimeoutMs + 1000 };
+      },
     });
     const settings = { host: "127.0.0.1", port: sink.port, tls: "none" };
     await using esp = openEsp(smtpRelay, settings, { callTimeoutMs, answerTimeoutMs: 60_000 });
-    assert.deepEqual(await deliverInWords(esp, parcelOf(["b@example.org"], mail)), ["accepted"]);
+    const delivering = deliverInWords(esp, parcelOf(["b@example.org"], mail));
+    await reached.promise;
+    await clock.pass(callTimeoutMs + 1000);
+    assert.deepEqual(await delivering, ["accepted"]);
     assert.equal(sink.mails.length, 1);
   }
 });

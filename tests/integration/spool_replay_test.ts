@@ -216,5 +216,11 @@ Deno.test("spool replay and migrate hold do nothing while a service is connected
     }
     assert.deepEqual(await room.rows(), []);
   }
+  // PostgreSQL takes a moment to notice that a client has gone.
+  const connected =
+    "select from pg_stat_activity where datname = current_database() and application_name = 'smtp-server'";
+  while ((await room.owner.run(connected)).length > 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
   assert.equal((await run("spool", "replay")).stdout, "1 made dead letters; 0 have their rows\n");
 });

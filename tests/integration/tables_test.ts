@@ -7,7 +7,7 @@ import { findSettled, settleAll, type Settlement } from "../../lib/messages/outc
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 
-const claimant = { holder: "host:0/1", leaseMs: 60_000, held: [] };
+const claimant = { holder: "host:0/1", leaseMs: 3_600_000, held: [] };
 
 async function claimed(room: DeliveryRoom, recipients?: readonly string[]): Promise<Claim> {
   const id = await room.submit(recipients);
@@ -38,7 +38,7 @@ function retryOf(claim: Claim, call: CallId, then: Settlement["then"]): Settleme
     message: claim.message.id,
     claim: claim.number,
     calls: [{ call, status: "failed" }],
-    changes: [{ recipient: 1 as RecipientId, status: "pending", delayMs: 30_000, attemptSpent: true }],
+    changes: [{ recipient: 1 as RecipientId, status: "pending", delayMs: 3_600_000, attemptSpent: true }],
     then,
   };
 }
@@ -56,7 +56,7 @@ Deno.test("claimMessages() answers for each id, and claims what is due once", as
   assert.ok(wait?.kind === "busy" && wait.forMs > 3_500_000);
   assert.equal(answers.get(gone)?.kind, "finished");
   const again = (await claimMessages(sql, [due], { ...claimant, holder: "host:1/1" })).get(due);
-  assert.ok(again?.kind === "busy" && again.forMs > 50_000);
+  assert.ok(again?.kind === "busy" && again.forMs > 3_000_000);
 });
 
 Deno.test("claimMessages() names the recipients that are due and says that others will be", async () => {
@@ -75,7 +75,7 @@ Deno.test("claimMessages() names the recipients that are due and says that other
 Deno.test("startCalls() begins no call whose claim is lost or too short, and takes a call twice as one", async () => {
   await using room = await DeliveryRoom.open();
   const claim = await claimed(room);
-  assert.equal(await started(room, claim, 61_000), undefined);
+  assert.equal(await started(room, claim, 3_601_000), undefined);
   assert.equal(await started(room, { ...claim, number: claim.number + 1 }), undefined);
   const call = await started(room, claim);
   assert.ok(call);
@@ -122,7 +122,7 @@ Deno.test("findSettled() knows a conclusion whose answer was lost from one that 
   assert.deepEqual(await settleAll(room.database.system, [step]), [undefined]);
   const found = await findSettled(room.database.system, step);
   assert.equal(found?.status, "queued");
-  assert.ok((found?.delayMs ?? 0) > 25_000);
+  assert.ok((found?.delayMs ?? 0) > 3_000_000);
 });
 
 Deno.test("settleAll() writes nothing about a claim that is lost, and the rest of the batch", async () => {

@@ -10,7 +10,7 @@ Deno.test("openThrottle() still holds back whom the process before held back", a
   await using database = await testDatabase();
   await using owner = await openSession({ url: database.ownerUrl });
   await using intake = openDatabase({ url: database.urlFor("smtp_proxy_intake"), role: "smtp_proxy_intake" });
-  const options = { ...throttleDefaults, failuresPerAddress: 3, failuresPerAccount: 5 };
+  const options = { ...throttleDefaults, failuresPerAddress: 3, failuresPerAccount: 5, recoverMs: 600_000 };
   const open = () => openThrottle(intake, (error) => assert.fail(String(error)), options);
   const before = await open();
   const now = Date.now();
