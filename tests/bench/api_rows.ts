@@ -14,6 +14,10 @@ export interface FilledDatabase {
 /** Has taken a third of all mail. */
 export const benchProvider = newId<ProviderId>();
 
+/** Has done a fiftieth of all that the activities tell, and what a hundredth of them is about. */
+export const benchActor = newId<UserId>();
+export const benchResource = newId<ProviderId>();
+
 /** Weeks of mail that a system with the default retention of rows holds. */
 const weeks = 13;
 
@@ -69,6 +73,14 @@ export async function fillMail(
     from made cross join generate_series(1, 2) p;
     insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, provider_message_id)
     select uuidv7(), id, group_id, '${user}', n, '{1,2}', 'delivered', 'p' || n from made where status = 'delivered';
+    insert into activity_logs (id, group_id, actor_id, actor_group_id, action, resource_type, resource_id, changes,
+      ip_address)
+    select id, group_id, case when serial % 50 = 7 then '${benchActor}'::uuid else '${newId()}'::uuid end, group_id,
+      case when serial % 1000 = 5 then 'rule.delete' when serial % 3 = 0 then 'provider.update' else 'auth.login' end,
+      case when serial % 1000 = 5 then 'rule' when serial % 3 = 0 then 'provider' else 'session' end,
+      case when serial % 100 = 3 then '${benchResource}'::uuid else uuidv7() end,
+      '{"before": {"name": "a"}, "after": {"name": "b"}}', '192.0.2.1'
+    from made;
     commit`);
   await session.run("vacuum analyze");
   return { large: groups.large, small: groups.small, email };

@@ -1,8 +1,10 @@
+import { type ActivityFilter, listActivity } from "../../lib/activity/activity_listing.ts";
 import { messageStatuses } from "../../lib/messages/message.ts";
 import type { GroupId } from "../../lib/ids.ts";
 import { listMessages, type MessageFilter } from "../../lib/messages/listing_table.ts";
 import type { Database, Session } from "../../lib/postgres/database.ts";
-import { benchProvider } from "./api_rows.ts";
+import type { GroupSql } from "../../lib/postgres/sql.ts";
+import { benchActor, benchProvider, benchResource } from "./api_rows.ts";
 import { Latencies } from "./latency.ts";
 import { medianOf, type Result } from "./result.ts";
 
@@ -13,42 +15,68 @@ export interface FilterTarget {
   readonly groups: Readonly<Record<string, GroupId>>;
 }
 
-/** What a list is filtered by, and the same in SQL for whoever sees everything. */
-interface ListFilter {
-  readonly filter: MessageFilter;
+/** One question to a list, and the same in SQL for whoever sees everything. */
+interface Question {
   readonly where: string;
+  ask(sql: GroupSql, group: GroupId, page: PageWanted): Promise<unknown>;
+}
+interface PageWanted {
+  readonly after?: string;
+  readonly limit: number;
 }
 
 const day = 86_400_000;
 const spanned = { since: new Date(Date.now() - 60 * day), until: new Date(Date.now() - 30 * day) };
+const withinSpan = `id >= first_uuid_at('${spanned.since.toISOString()}')
+  and id < first_uuid_at('${spanned.until.toISOString()}')`;
+
 /** Every filter that lists of messages and of dead letters have, and some of them together. */
-const filters: Readonly<Record<string, ListFilter>> = {
-  none: { filter: {}, where: "true" },
+const mail: Readonly<Record<string, Question>> = {
+  none: mailQuestion({}, "true"),
   ...Object.fromEntries(
-    messageStatuses.map((status) => [status, { filter: { status }, where: `status = '${status}'` }]),
+    messageStatuses.map((status) => [status, mailQuestion({ status }, `status = '${status}'`)]),
   ),
-  dead: { filter: { status: "dead" }, where: "status in ('failed', 'storage_error')" },
-  failure: {
-    filter: { status: "dead", failure: "exhausted" },
-    where: "status in ('failed', 'storage_error') and failure_code = 'exhausted'",
-  },
-  sender: { filter: { sender: "S7@example.com" }, where: "sender = 's7@example.com'" },
-  recipient: {
-    filter: { recipient: "R7@example.net" },
-    where:
-      "exists (select from recipients r where r.message_id = messages.id and r.address_lower = 'r7@example.net')",
-  },
-  provider: { filter: { provider: benchProvider }, where: `provider_id = '${benchProvider}'` },
-  span: {
-    filter: spanned,
-    where:
-      `id >= first_uuid_at('${spanned.since.toISOString()}') and id < first_uuid_at('${spanned.until.toISOString()}')`,
-  },
-  senderAndStatus: {
-    filter: { sender: "s7@example.com", status: "delivered" },
-    where: "sender = 's7@example.com' and status = 'delivered'",
-  },
+  dead: mailQuestion({ status: "dead" }, "status in ('failed', 'storage_error')"),
+  failure: mailQuestion(
+    { status: "dead", failure: "exhausted" },
+    "status in ('failed', 'storage_error') and failure_code = 'exhausted'",
+  ),
+  sender: mailQuestion({ sender: "S7@example.com" }, "sender = 's7@example.com'"),
+  recipient: mailQuestion(
+    { recipient: "R7@example.net" },
+    "exists (select from recipients r where r.message_id = messages.id and r.address_lower = 'r7@example.net')",
+  ),
+  provider: mailQuestion({ provider: benchProvider }, `provider_id = '${benchProvider}'`),
+  span: mailQuestion(spanned, withinSpan),
+  senderAndStatus: mailQuestion(
+    { sender: "s7@example.com", status: "delivered" },
+    "sender = 's7@example.com' and status = 'delivered'",
+  ),
 };
+
+/** Every filter that lists of activities have, for what is common and for what is rare. */
+const activities: Readonly<Record<string, Question>> = {
+  none: activityQuestion({}, "true"),
+  action: activityQuestion({ action: "provider.update" }, "action = 'provider.update'"),
+  rareAction: activityQuestion({ action: "rule.delete" }, "action = 'rule.delete'"),
+  type: activityQuestion({ resourceType: "provider" }, "resource_type = 'provider'"),
+  rareType: activityQuestion({ resourceType: "rule" }, "resource_type = 'rule'"),
+  actor: activityQuestion({ actor: benchActor }, `actor_id = '${benchActor}'`),
+  resource: activityQuestion({ resourceId: benchResource }, `resource_id = '${benchResource}'`),
+  span: activityQuestion(spanned, withinSpan),
+  actorAndAction: activityQuestion(
+    { actor: benchActor, action: "provider.update" },
+    `actor_id = '${benchActor}' and action = 'provider.update'`,
+  ),
+};
+
+function mailQuestion(filter: MessageFilter, where: string): Question {
+  return { where, ask: (sql, group, page) => listMessages(sql, group, filter, page) };
+}
+
+function activityQuestion(filter: ActivityFilter, where: string): Question {
+  return { where, ask: (sql, group, page) => listActivity(sql, group, filter, page) };
+}
 
 /**
  * Times every filter in two databases, in turn and as the group role: the first page and the last, each with as many
@@ -75,8 +103,8 @@ export async function* compareFilters(
 interface Page {
   readonly database: Database;
   readonly group: GroupId;
-  readonly filter: MessageFilter;
-  readonly page: { readonly after?: string; readonly limit: number };
+  readonly ask: Question["ask"];
+  readonly page: PageWanted;
 }
 interface FilterCase {
   readonly load: string;
@@ -85,21 +113,35 @@ interface FilterCase {
 
 async function* casesOf(group: string, small: FilterTarget, large: FilterTarget): AsyncGenerator<FilterCase> {
   const both = [small, large] as const;
-  for (const [name, { filter, where }] of Object.entries(filters)) {
-    const counts = await Promise.all(both.map((target) => countUpTo50(target, group, where)));
+  yield* pagesOf("messages", mail, group, both);
+  yield* wordsOf(group, both);
+  for await (const { load, pages } of pagesOf("activity_logs", activities, group, both)) {
+    yield { load: `activity-${load}`, pages };
+  }
+}
+
+async function* pagesOf(
+  table: string,
+  questions: Readonly<Record<string, Question>>,
+  group: string,
+  both: readonly [FilterTarget, FilterTarget],
+): AsyncGenerator<FilterCase> {
+  for (const [name, { where, ask }] of Object.entries(questions)) {
+    const counts = await Promise.all(both.map((target) => countUpTo50(target, table, group, where)));
     const limit = Math.min(...counts);
     if (limit === 0) continue;
     const pageOf = (target: FilterTarget, after?: string): Page => ({
       database: target.database,
       group: groupOf(target, group),
-      filter,
+      ask,
       page: { limit, ...(after !== undefined && { after }) },
     });
-    yield { load: name, pages: [pageOf(small), pageOf(large)] };
-    const [early, late] = await Promise.all(both.map((target) => cursorOfLast(target, group, where, limit)));
-    yield { load: `${name}-last`, pages: [pageOf(small, early), pageOf(large, late)] };
+    yield { load: name, pages: [pageOf(both[0]), pageOf(both[1])] };
+    const [early, late] = await Promise.all(
+      both.map((target) => cursorOfLast(target, table, group, where, limit)),
+    );
+    yield { load: `${name}-last`, pages: [pageOf(both[0], early), pageOf(both[1], late)] };
   }
-  yield* wordsOf(group, both);
 }
 
 /** What is looked for by words that one message alone has. */
@@ -126,7 +168,7 @@ async function* wordsOf(
     const pageOf = (target: FilterTarget, row = { id: "", subject: "" }): Page => ({
       database: target.database,
       group: groupOf(target, group),
-      filter: filterOf(row),
+      ask: mailQuestion(filterOf(row), "").ask,
       page: { limit: 50 },
     });
     yield { load, pages: [pageOf(both[0], rows[0]), pageOf(both[1], rows[1])] };
@@ -139,19 +181,25 @@ function groupOf(target: FilterTarget, name: string): GroupId {
   return group;
 }
 
-async function countUpTo50(target: FilterTarget, group: string, where: string): Promise<number> {
-  const [row] = await target.session.run(`select count(*)::int as count from (select from messages
+async function countUpTo50(
+  target: FilterTarget,
+  table: string,
+  group: string,
+  where: string,
+): Promise<number> {
+  const [row] = await target.session.run(`select count(*)::int as count from (select from ${table}
     where group_id = '${groupOf(target, group)}' and ${where} limit 50) m`);
   return Number(row?.["count"]);
 }
 
 async function cursorOfLast(
   target: FilterTarget,
+  table: string,
   group: string,
   where: string,
   limit: number,
 ): Promise<string | undefined> {
-  const [row] = await target.session.run(`select id from messages
+  const [row] = await target.session.run(`select id from ${table}
     where group_id = '${groupOf(target, group)}' and ${where} order by id limit 1 offset ${limit}`);
   return row === undefined ? undefined : String(row["id"]);
 }
@@ -182,9 +230,9 @@ async function timedPart(pages: FilterCase["pages"], times: number): Promise<Rec
   return { smallP50: small.p50, largeP50: large.p50, smallP99: small.p99, largeP99: large.p99 };
 }
 
-async function timeOf({ database, group, filter, page }: Page): Promise<number> {
+async function timeOf({ database, group, ask, page }: Page): Promise<number> {
   const start = performance.now();
-  await listMessages(database.reading(group), group, filter, page);
+  await ask(database.reading(group), group, page);
   return performance.now() - start;
 }
 
