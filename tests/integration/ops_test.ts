@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createMetrics } from "../../lib/telemetry/metrics.ts";
 import type { Readiness } from "../../lib/telemetry/ops.ts";
 import { serveOps } from "../../lib/telemetry/ops.ts";
+import { freePort } from "../support/ports.ts";
 
 function options(ready: () => Promise<Readiness> = () => Promise.resolve({ ready: true })) {
   const faults: unknown[] = [];
@@ -42,7 +43,8 @@ Deno.test("serveOps() frees its port when it is disposed, also while a request h
     asked.resolve();
     return answer.promise;
   });
-  const server = serveOps({ ...own, port: 0 });
+  // Not one that the system hands out: another process could have it at once.
+  const server = serveOps({ ...own, port: freePort() });
   const hanging = fetch(`http://127.0.0.1:${server.port}/readyz`).then(
     (response) => response.body?.cancel(),
     () => {},

@@ -7,12 +7,12 @@ import { migrations } from "../../migrations/mod.ts";
 import { removeCluster } from "../../services/dev/cluster_folder.ts";
 import { startPostgres } from "../../services/dev/postgres.ts";
 import { queueContract } from "../contracts/queue_contract.ts";
+import { patienceMs } from "../support/doorbells.ts";
 import { freePort } from "../support/ports.ts";
 import { testDatabase } from "../support/postgres.ts";
 import { startTcpRelay } from "../support/tcp_relay.ts";
 
 const role = "smtp_proxy_worker";
-const patienceMs = 60_000;
 
 queueContract({ name: "PostgresQueue", keepsLeases: false }, async () => {
   await using stack = new AsyncDisposableStack();
