@@ -143,6 +143,7 @@ async function openPostgres(folder: string, password: string, opened: AsyncDispo
     },
     async kill() {
       await killTree(server.pid);
+      await server.ended;
       // Nothing is left to stop, but what it wrote to its end is read.
       await server.stop();
     },
