@@ -80,8 +80,8 @@ function testApp(limits: Partial<AppLimits> = {}) {
     },
     limits: {
       maxBody: 100,
-      readTimeout: 1000,
-      writeTimeout: 1000,
+      readTimeout: 60_000,
+      writeTimeout: 60_000,
       trustedNetworks: [],
       corsOrigins: [],
       ...limits,

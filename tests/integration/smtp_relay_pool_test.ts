@@ -161,6 +161,6 @@ async function sendBy(pool: SmtpPool): Promise<void> {
   pool.give(client);
 }
 
-function bounds(ms = 10_000): CallBounds {
+function bounds(ms = 60_000): CallBounds {
   return { deadline: performance.now() + ms, signal };
 }

@@ -186,7 +186,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       idleMs: 60_000,
       writeMs: 60_000,
       sessionMs: 3_600_000,
-      handshakeMs: 10_000,
+      handshakeMs: 60_000,
       dataMs: 60_000,
       minBytesPerSecond: 1024,
       maxFraming: 4 << 20,
