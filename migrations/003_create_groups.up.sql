@@ -187,11 +187,7 @@ create index activity_logs_group on activity_logs (group_id, id desc);
 create index activity_logs_group_actor on activity_logs (group_id, actor_id, id desc) where actor_id is not null;
 create index activity_logs_group_resource on activity_logs (group_id, resource_id, id desc)
   where resource_id is not null;
-create index activity_logs_group_action on activity_logs (group_id, action, id desc);
-create index activity_logs_group_type on activity_logs (group_id, resource_type, id desc);
 -- For operators, who ask across groups.
-create index activity_logs_action on activity_logs (action, id desc);
-create index activity_logs_type on activity_logs (resource_type, id desc);
 create index activity_logs_actor on activity_logs (actor_id, id desc) where actor_id is not null;
 create index activity_logs_resource on activity_logs (resource_id, id desc) where resource_id is not null;
 

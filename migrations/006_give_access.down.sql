@@ -1,4 +1,3 @@
-drop function find_activities(uuid, uuid, uuid, integer, integer, text, text, uuid, uuid);
 drop policy cancels on messages;
 drop policy cancels on recipients;
 drop policy cancels_reads on recipients;

@@ -24,6 +24,8 @@ import refusalsUp from "./012_keep_refusals.up.sql" with { type: "text" };
 import refusalsDown from "./012_keep_refusals.down.sql" with { type: "text" };
 import suppressUp from "./013_suppress_addresses.up.sql" with { type: "text" };
 import suppressDown from "./013_suppress_addresses.down.sql" with { type: "text" };
+import listUp from "./014_list_activities.up.sql" with { type: "text" };
+import listDown from "./014_list_activities.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -48,4 +50,5 @@ export const migrations: readonly Migration[] = [
   { version: 11, name: "count_days", up: daysUp, down: daysDown },
   { version: 12, name: "keep_refusals", up: refusalsUp, down: refusalsDown },
   { version: 13, name: "suppress_addresses", up: suppressUp, down: suppressDown },
+  { version: 14, name: "list_activities", up: listUp, down: listDown },
 ];

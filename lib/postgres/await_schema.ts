@@ -4,7 +4,7 @@ import { faultText } from "./faults.ts";
 import { examineDatabase, type SchemaRange } from "./readiness.ts";
 
 /** The schema versions that this release works with (ruling 3.21). */
-export const supportedSchema: SchemaRange = { oldest: 13, newest: 13 };
+export const supportedSchema: SchemaRange = { oldest: 14, newest: 14 };
 
 const againMs = 1000;
 
