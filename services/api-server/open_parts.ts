@@ -5,7 +5,7 @@ import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
-import { LoginDesk } from "./access/login.ts";
+import { LoginDesk, type LoginParts } from "./access/login.ts";
 import { openTokens } from "./access/tokens.ts";
 import type { MailParts } from "./mail_parts.ts";
 import type { Databases, OnReport, Parts } from "./parts.ts";
@@ -24,15 +24,20 @@ export interface OpenedParts {
   readonly log: Log;
   /** The world as ESPs see it, where it is not the one that the settings say. */
   readonly io?: EspIo | undefined;
+  /** How a login that fails waits for its answer; 500 ms after it began when not given. */
+  readonly failure?: Pick<LoginParts, "failAfterMs" | "pause"> | undefined;
   /** Told of what went wrong beside a request that went on. */
   readonly onFault: (error: unknown) => void;
   readonly onReport?: OnReport;
 }
 
+/** More than verifying any hash takes, those of older installations included. */
+const usualFailure = { failAfterMs: 500 };
+
 /** Puts the handlers' parts together. */
 export function openParts(
   config: PartsConfig,
-  { databases, bcrypt, mail, log, io, onFault, onReport = () => {} }: OpenedParts,
+  { databases, bcrypt, mail, log, io, failure = usualFailure, onFault, onReport = () => {} }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
@@ -51,7 +56,7 @@ export function openParts(
     authenticate: authenticator({ database, tokens, onFault }),
     parts: {
       databases,
-      desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs }),
+      desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs, ...failure }),
       conflicts: new ConflictThrottle(),
       mail,
       requireGroupDomains,

@@ -73,7 +73,7 @@ export function barsOf(results: readonly Result[]): readonly Bar[] {
       seen: ratio(rate("both/system/k100"), rate(`${ours}/k100`)),
       least: 0.4,
     },
-    ...(["unknown", "account", "suspended"] as const).map((kind) => ({
+    ...(["unknown", "account", "suspended", "bcrypt"] as const).map((kind) => ({
       promise: `failed login, ${kind}, of an existing user's`,
       seen: value(`login/api-server/${kind}`, "ofExisting"),
       least: 0.95,

@@ -10,7 +10,11 @@ const failures = {
   unknown: { email: "nobody@acme.example", password: "wrong" },
   account: { email: "smtp@acme.example", password: "right" },
   suspended: { email: "out@acme.example", password: "wrong" },
+  bcrypt: { email: "old@acme.example", password: "wrong" },
 } as const;
+
+/** Of bcrypt, as an older installation has it, at a usual cost. */
+const oldHash = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
 
 /**
  * How long a login takes that fails, by what there is of the user: nobody must learn that from the time. The API is
@@ -19,7 +23,7 @@ const failures = {
 export async function* login(tries: number): AsyncGenerator<Result> {
   await using server = await startTestServer();
   for (const [name, value] of Object.entries(server.env)) Deno.env.set(name, value);
-  await using api = await testApi({ attempts: 1_000_000 });
+  await using api = await testApi({ attempts: 1_000_000, failure: { failAfterMs: 500 } });
   await addUsers(api);
   const kinds = Object.keys(failures) as (keyof typeof failures)[];
   const times = new Map(kinds.map((kind) => [kind, [] as number[]]));
@@ -45,6 +49,7 @@ async function addUsers(api: TestApi): Promise<void> {
   const group = await addGroup(api, "acme");
   await addPerson(api, failures.existing.email, [[group, "member"]]);
   const suspended = await addPerson(api, failures.suspended.email, [[group, "member"]]);
+  await addPerson(api, failures.bcrypt.email, [[group, "member"]], oldHash);
   await using session = await openSession({ url: api.database.ownerUrl });
   await session.query("update users set status = 'suspended' where id = $1", [suspended]);
   await session.query(

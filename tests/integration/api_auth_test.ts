@@ -171,6 +171,39 @@ Deno.test("a bcrypt hash of an older installation verifies and is replaced at lo
   assert.equal((await attempt("U*U")).status, 200);
 });
 
+Deno.test("a login that fails is answered when its time has come, whatever there is of the user; one that succeeds at once", async () => {
+  const pauses: { readonly ms: number; readonly end: () => void }[] = [];
+  const asked = { next: Promise.withResolvers<void>() };
+  const pause = (ms: number) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    pauses.push({ ms, end: resolve });
+    asked.next.resolve();
+    return promise;
+  };
+  await using api = await testApi({ failure: { failAfterMs: 600_000, pause } });
+  const group = await addGroup(api, "acme");
+  await addPerson(api, "ann@acme.example", [[group, "member"]]);
+  const hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+  await addPerson(api, "old@acme.example", [[group, "member"]], hash);
+  await api.login("ann@acme.example");
+  assert.equal(pauses.length, 0);
+  for (const email of ["ann@acme.example", "old@acme.example", "nobody@acme.example"]) {
+    asked.next = Promise.withResolvers<void>();
+    let isAnswered = false;
+    const answer = api.ask("POST", login, { body: { email, password: "wrong" } }).then((answer) => {
+      isAnswered = true;
+      return answer;
+    });
+    await asked.next.promise;
+    const pause = pauses.at(-1);
+    assert.ok(pause !== undefined && pause.ms > 0 && pause.ms < 600_000, `${pause?.ms} ms`);
+    assert.equal(isAnswered, false);
+    pause.end();
+    assert.equal((await answer).status, 401);
+  }
+  assert.equal(pauses.length, 3);
+});
+
 Deno.test("switch-group opens a session in another of one's groups, and in no other", async () => {
   await using api = await testApi();
   const [first, second, other] = [

@@ -12,7 +12,7 @@ import { hashPassword } from "../../lib/users/password.ts";
 import { type App, createApp } from "../../services/api-server/app.ts";
 import type { Operation } from "../../services/api-server/operation.ts";
 import { mailPartsOf } from "../../services/api-server/mail_parts.ts";
-import { openParts } from "../../services/api-server/open_parts.ts";
+import { type OpenedParts, openParts } from "../../services/api-server/open_parts.ts";
 import type { Databases, OnReport } from "../../services/api-server/parts.ts";
 import type { ProviderConfig } from "../../services/api-server/provider_parts.ts";
 import { apiOperations } from "../../services/api-server/resources/catalog.ts";
@@ -26,6 +26,8 @@ export interface TestApiOptions {
   readonly trustedNetworks?: readonly string[];
   readonly maxBody?: number;
   readonly attempts?: number;
+  /** At once when not given. */
+  readonly failure?: OpenedParts["failure"];
   /** Where bodies are; without it the store is down. */
   readonly store?: Pick<MessageStore, "get">;
   /** What ESPs and webhooks see of the world; everything but its `fetch` is as in development. */
@@ -134,6 +136,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     mail,
     log,
     io: { ...testIo(options), ...options.io },
+    failure: options.failure ?? { failAfterMs: 0 },
     onFault: (error) => faults.push(error),
     onReport: (...report) => reports.push(report),
   });

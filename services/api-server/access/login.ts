@@ -4,6 +4,7 @@ import { addressKey } from "../../../lib/network/cidr.ts";
 import type { Database } from "../../../lib/postgres/database.ts";
 import type { SystemSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
+import { sleepFor } from "../../../lib/retry.ts";
 import { endSession, openSession, rotateSession } from "../../../lib/sessions/sessions_table.ts";
 import { type BcryptVerifier, isBcryptHash } from "../../../lib/users/bcrypt.ts";
 import {
@@ -31,6 +32,10 @@ export interface LoginParts {
   readonly bcrypt: BcryptVerifier;
   readonly attempts: number;
   readonly lockoutMs: number;
+  /** A try that fails is answered this long after it began at the soonest: what it took to verify does not show. */
+  readonly failAfterMs: number;
+  /** Waits that long. */
+  readonly pause?: (ms: number) => Promise<void>;
 }
 
 /** A session's two tokens, as clients are answered. */
@@ -60,6 +65,18 @@ export class LoginDesk {
    * has no account learns it neither from the words nor from the time.
    */
   async login(email: string, password: string, group: GroupId | undefined, call: Call): Promise<TokenPair> {
+    const { failAfterMs, pause = sleepFor } = this.#parts;
+    const begun = performance.now();
+    try {
+      return await this.#login(email, password, group, call);
+    } catch (error) {
+      const isThrottled = error instanceof Refusal && error.code === "credentials_throttled";
+      if (!isThrottled) await pause(Math.max(0, failAfterMs - (performance.now() - begun)));
+      throw error;
+    }
+  }
+
+  async #login(email: string, password: string, group: GroupId | undefined, call: Call): Promise<TokenPair> {
     const { database } = this.#parts;
     const { account, address } = trierOf(email, call);
     // One after another from one address: a try counts until it has succeeded, and must not lock out its neighbours.
