@@ -12,7 +12,7 @@ Deno.test("test client: sends one mail by STARTTLS with a login", async () => {
   });
   const run = await runClient([...base, `--port=${sink.port}`, "--insecure", "--user=dev", "--password=dev"]);
   assert.equal(run.code, 0, run.errors);
-  assert.match(run.output, /^\[1\/1\] OK \(\d+ms\)$/m);
+  assert.match(run.output, /^\[1\/1\] OK \([\d.]+m?s\)$/m);
   assert.match(run.output, /^Results: 1 sent, 0 failed, total time \S+$/m);
   assert.doesNotMatch(run.output + run.errors, /password/i);
   const [mail] = sink.mails;
@@ -29,7 +29,7 @@ Deno.test("test client: refuses a certificate that is not valid, implicit TLS an
       `--tls=${isImplicit ? "implicit" : "starttls"}`,
     ]);
     assert.equal(run.code, 1);
-    assert.match(run.output, /^\[1\/1\] FAIL \(\d+ms\): TLS failed: /m);
+    assert.match(run.output, /^\[1\/1\] FAIL \([\d.]+m?s\): TLS failed: /m);
     assert.match(run.output, /^Results: 0 sent, 1 failed, /m);
     assert.equal(sink.mails.length, 0);
   }
@@ -75,7 +75,7 @@ Deno.test("test client: logs in without TLS when --tls=none says so, and tells a
   assert.equal((await runClient([...login, "--password=dev"])).code, 0);
   const wrong = await runClient([...login, "--password=other"]);
   assert.equal(wrong.code, 1);
-  assert.match(wrong.output, /FAIL \(\d+ms\): The server refuses the credentials: 535 5\.7\.8/);
+  assert.match(wrong.output, /FAIL \([\d.]+m?s\): The server refuses the credentials: 535 5\.7\.8/);
 });
 
 Deno.test("test client: counts a mail as failed when one recipient is refused", async () => {
