@@ -26,6 +26,8 @@ import suppressUp from "./013_suppress_addresses.up.sql" with { type: "text" };
 import suppressDown from "./013_suppress_addresses.down.sql" with { type: "text" };
 import listUp from "./014_list_activities.up.sql" with { type: "text" };
 import listDown from "./014_list_activities.down.sql" with { type: "text" };
+import renewUp from "./015_renew_hashes.up.sql" with { type: "text" };
+import renewDown from "./015_renew_hashes.down.sql" with { type: "text" };
 
 /** One step of the schema; its text is fixed once it was applied anywhere. */
 export interface Migration {
@@ -51,4 +53,5 @@ export const migrations: readonly Migration[] = [
   { version: 12, name: "keep_refusals", up: refusalsUp, down: refusalsDown },
   { version: 13, name: "suppress_addresses", up: suppressUp, down: suppressDown },
   { version: 14, name: "list_activities", up: listUp, down: listDown },
+  { version: 15, name: "renew_hashes", up: renewUp, down: renewDown },
 ];

@@ -4,7 +4,7 @@ import { faultText } from "./faults.ts";
 import { examineDatabase, type SchemaRange } from "./readiness.ts";
 
 /** The schema versions that this release works with (ruling 3.21). */
-export const supportedSchema: SchemaRange = { oldest: 14, newest: 14 };
+export const supportedSchema: SchemaRange = { oldest: 15, newest: 15 };
 
 const againMs = 1000;
 

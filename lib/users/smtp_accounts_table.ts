@@ -30,6 +30,16 @@ export async function findSmtpAccounts(
       and u.account_type = 'smtp'`;
 }
 
+/** Replaces the hash of an older installation, unless the password was changed meanwhile; any other stays. */
+export async function renewSmtpPassword(
+  sql: SystemSql,
+  account: UserId,
+  oldHash: string,
+  newHash: string,
+): Promise<void> {
+  await sql`select renew_smtp_password(${account}, ${oldHash}, ${newHash})`;
+}
+
 /** An SMTP account with the key that it was found by. */
 export interface SmtpAccountOfKey extends SmtpAccount {
   readonly keyId: string;

@@ -13,7 +13,7 @@ import { watchProcess } from "../../lib/telemetry/process_metrics.ts";
 import { version } from "../../lib/version.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { ensureSystemAdmin } from "../../lib/users/system_admin.ts";
-import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
+import { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import type { LogFields } from "../../lib/telemetry/log_fields.ts";
 import { createApp } from "./app.ts";
 import { mailParts } from "./mail_parts.ts";
@@ -49,7 +49,7 @@ const small = { ...config.database, poolMax: Math.max(2, Math.ceil(config.databa
 await using administrators = openWatchedDatabase(small, { ...watch, role: "smtp_proxy_admin" });
 await using members = openWatchedDatabase(config.database, { ...watch, role: "smtp_proxy_group" });
 await using strangers = openWatchedDatabase(small, { ...watch, role: "smtp_proxy_login" });
-using bcrypt = new BcryptVerifier();
+using passwords = new PasswordVerifier();
 
 let prepared = false;
 const operations = { metrics, ready, onFault };
@@ -62,7 +62,7 @@ const databases = { login: strangers, group: members, admin: administrators };
 await using mail = mailParts(config, { database: administrators, log });
 const { authenticate, parts } = openParts(config, {
   databases,
-  bcrypt,
+  passwords,
   mail,
   log,
   onFault,

@@ -2,7 +2,7 @@ import type { Config } from "../../lib/config/settings.ts";
 import { longestTerms } from "../../lib/messages/body_terms.ts";
 import type { EspIo } from "../../lib/esp/esp.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
-import type { BcryptVerifier } from "../../lib/users/bcrypt.ts";
+import type { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
 import { LoginDesk, type LoginParts } from "./access/login.ts";
@@ -19,7 +19,7 @@ export type PartsConfig =
 /** What is open already. */
 export interface OpenedParts {
   readonly databases: Databases;
-  readonly bcrypt: BcryptVerifier;
+  readonly passwords: PasswordVerifier;
   readonly mail: MailParts;
   readonly log: Log;
   /** The world as ESPs see it, where it is not the one that the settings say. */
@@ -37,7 +37,7 @@ const usualFailure = { failAfterMs: 500 };
 /** Puts the handlers' parts together. */
 export function openParts(
   config: PartsConfig,
-  { databases, bcrypt, mail, log, io, failure = usualFailure, onFault, onReport = () => {} }: OpenedParts,
+  { databases, passwords, mail, log, io, failure = usualFailure, onFault, onReport = () => {} }: OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>
@@ -56,7 +56,7 @@ export function openParts(
     authenticate: authenticator({ database, tokens, onFault }),
     parts: {
       databases,
-      desk: new LoginDesk({ database, tokens, bcrypt, attempts, lockoutMs, ...failure }),
+      desk: new LoginDesk({ database, tokens, passwords, attempts, lockoutMs, ...failure }),
       conflicts: new ConflictThrottle(),
       mail,
       requireGroupDomains,

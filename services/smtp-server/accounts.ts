@@ -5,9 +5,11 @@ import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { isOutage } from "../../lib/postgres/faults.ts";
 import { isKnownAddress, listFailures, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import { renewedHash } from "../../lib/users/password_verifier.ts";
 import {
   findSmtpAccounts,
   findSmtpAccountsByKey,
+  renewSmtpPassword,
   type SmtpAccount,
 } from "../../lib/users/smtp_accounts_table.ts";
 import type { Account, AccountSource } from "./credentials.ts";
@@ -26,7 +28,7 @@ import {
 export function accountsOf(
   database: Database,
   onFault: (error: unknown) => void,
-): Pick<AccountSource, "findByUsername" | "findByApiKey"> {
+): Omit<AccountSource, "policyOf"> {
   const byName = coalesce<string, SmtpAccount | undefined>(async (names) => {
     const found = await findSmtpAccounts(database.system, [...new Set(names)]);
     const accounts = new Map(found.map((account) => [account.username.toLowerCase(), account]));
@@ -39,9 +41,18 @@ export function accountsOf(
     const accounts = new Map(found.map((account) => [account.keyHash.toHex(), account]));
     return hashes.map((hash) => ({ ok: true, value: accounts.get(hash.toHex()) }));
   }, { isOutage });
+  // A name that no text column can hold is nobody's.
+  const findByUsername = async (name: string) =>
+    name.includes("\0") ? undefined : accountOf(await byName(name));
   return {
-    // A name that no text column can hold is nobody's.
-    findByUsername: async (name) => name.includes("\0") ? undefined : accountOf(await byName(name)),
+    findByUsername,
+    async renew(account, password) {
+      const { user, username, passwordHash = "" } = account;
+      const hash = await renewedHash(password, passwordHash);
+      if (hash === undefined) return account;
+      await renewSmtpPassword(database.system, user, passwordHash, hash);
+      return await findByUsername(username);
+    },
     findByApiKey: async (hash) => accountOf(await byKey(hash)),
   };
 }

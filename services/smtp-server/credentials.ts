@@ -27,6 +27,8 @@ export interface AccountSource {
   findByUsername(username: string): Promise<Account | undefined>;
   /** The owner of a valid API key, by the key's SHA-256. */
   findByApiKey(hash: Uint8Array): Promise<Account | undefined>;
+  /** After a right password: puts a hash of today in place of an older one and answers the account as it is then. */
+  renew(account: Account, password: string): Promise<Account | undefined>;
   /** Undefined when the account is gone. */
   policyOf(user: UserId): Promise<AccountPolicy | undefined>;
 }
@@ -159,7 +161,9 @@ export class Credentials implements Gate {
     const account = await accounts.findByUsername(username);
     // Verified in any case, so that nobody learns from the time which names exist or are suspended.
     const isRight = await verifyPassword(password, account?.passwordHash ?? dummyHash);
-    return isRight && account?.passwordHash !== undefined && account.isActive ? account : undefined;
+    if (!isRight || account?.passwordHash === undefined || !account.isActive) return undefined;
+    const renewed = await accounts.renew(account, password);
+    return renewed?.isActive ? renewed : undefined;
   }
 
   #remember(mark: string, account: Account): void {

@@ -19,6 +19,8 @@ interface Bench {
   readonly credentials: Credentials;
   readonly verified: string[];
   account: Account | undefined;
+  /** What becomes of an account whose password was right; it stays as it is when not given. */
+  renewed: Account | undefined;
   nowMs: number;
   isDown: boolean;
   lookups: number;
@@ -41,6 +43,7 @@ function bench(options: Partial<typeof throttleDefaults> = {}): Bench {
         return Promise.resolve(name === state.account?.username ? state.account : undefined);
       },
       findByApiKey: (hash) => Promise.resolve(hash[0] === 1 ? state.account : undefined),
+      renew: (account) => Promise.resolve(state.renewed ?? account),
       policyOf: () => state.isDown ? Promise.reject(new Error("down")) : Promise.resolve(undefined),
     },
     throttle,
@@ -60,6 +63,7 @@ function bench(options: Partial<typeof throttleDefaults> = {}): Bench {
     credentials: new Credentials(parts),
     verified: [],
     account: ann,
+    renewed: undefined,
     nowMs: 0,
     isDown: false,
     lookups: 0,
@@ -98,6 +102,18 @@ Deno.test("Credentials verifies a remembered login once an hour", async () => {
   state.nowMs = 60 * 60_000;
   await state.credentials.authenticate("ann", "right", "192.0.2.1");
   assert.equal(state.verified.length, 2);
+});
+
+Deno.test("Credentials goes by the account as it is once its hash was renewed", async () => {
+  const state = bench();
+  state.renewed = { ...ann, revision: "8" };
+  for (let login = 0; login < 2; login++) {
+    assert.equal((await state.credentials.authenticate("ann", "right", "192.0.2.1")).revision, "8");
+  }
+  state.renewed = { ...ann, isActive: false };
+  state.nowMs = 2 * 3_600_000;
+  const late = state.credentials.authenticate("ann", "right", "192.0.2.1");
+  assert.equal(await codeOf(late), "credentials_wrong");
 });
 
 Deno.test("Credentials verifies anew what it was told to forget", async () => {

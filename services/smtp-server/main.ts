@@ -1,5 +1,6 @@
 import { sleepFor } from "../../lib/retry.ts";
 import { runService } from "../../lib/run_service.ts";
+import { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { followCertificate } from "./follow_certificate.ts";
 import { observe } from "./observe.ts";
 import { openIntake } from "./open_intake.ts";
@@ -12,7 +13,8 @@ await runService("smtp-server", ({ smtp }) => smtp, async (running) => {
   if (intake === undefined) return;
   await using refused = openRefusedSubmissions(intake.database, { log, metrics });
   const observer = observe(metrics, (step) => refused.note(step));
-  await using listener = await openPorts(config, { log, intake, observer });
+  using passwords = new PasswordVerifier();
+  await using listener = await openPorts(config, { log, intake, observer, passwords });
   const use = listener.useCertificate;
   using certificate = await followCertificate({ ...config.tls, use, log, metrics });
   running.onReload(() => void certificate.reload());

@@ -2,7 +2,8 @@ import type { Config } from "../../lib/config/settings.ts";
 import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { hashApiKey, looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
-import { hashPassword, verifyPassword } from "../../lib/users/password.ts";
+import { hashPassword } from "../../lib/users/password.ts";
+import type { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { accountsOf, openThrottle } from "./accounts.ts";
 import { loadCertificate, selfSignedCertificate } from "./certificate.ts";
 import { Credentials } from "./credentials.ts";
@@ -17,6 +18,7 @@ export interface PortParts {
   readonly log: Log;
   readonly intake: OpenIntake;
   readonly observer: Observer;
+  readonly passwords: PasswordVerifier;
 }
 
 const maxHeaderSize = 256 << 10;
@@ -73,7 +75,10 @@ async function certificateOf({ tls }: Config, log: Log) {
   return await selfSignedCertificate(new Date());
 }
 
-async function openGate(config: Config, { log, intake: { database } }: PortParts): Promise<Credentials> {
+async function openGate(
+  config: Config,
+  { log, intake: { database }, passwords }: PortParts,
+): Promise<Credentials> {
   const policyOf = readPolicies({
     database,
     lineEndings: config.smtp.bareLineEndings,
@@ -83,7 +88,7 @@ async function openGate(config: Config, { log, intake: { database } }: PortParts
   return new Credentials({
     accounts: { ...accounts, policyOf },
     throttle: await openThrottle(database, (error) => log.warn("login attempts not kept", { error })),
-    verifyPassword,
+    verifyPassword: (password, hash) => passwords.verify(password, hash),
     dummyHash: await hashPassword(crypto.randomUUID()),
     apiKeyHash: (password) => looksLikeApiKey(password) ? hashApiKey(password) : undefined,
     now: Date.now,

@@ -7,7 +7,7 @@ import { type Database, openDatabase, openSession } from "../../lib/postgres/dat
 import { newKeyText } from "../../lib/secrets/seal.ts";
 import { openPostgresQueue } from "../../lib/queue/postgres_queue.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
-import { BcryptVerifier } from "../../lib/users/bcrypt.ts";
+import { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { hashPassword } from "../../lib/users/password.ts";
 import { type App, createApp } from "../../services/api-server/app.ts";
 import type { Operation } from "../../services/api-server/operation.ts";
@@ -93,7 +93,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const reports: Parameters<OnReport>[] = [];
   const log = memoryLog();
   const providers = providerConfig(options);
-  const bcrypt = new BcryptVerifier();
+  const passwords = new PasswordVerifier();
   const mail = mailPartsOf({
     store: () => {
       if (options.store === undefined) throw new Error("The store is down");
@@ -132,7 +132,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     },
   }, {
     databases,
-    bcrypt,
+    passwords,
     mail,
     log,
     io: { ...testIo(options), ...options.io },
@@ -172,7 +172,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       return answer.body["access_token"];
     },
     async [Symbol.asyncDispose]() {
-      bcrypt[Symbol.dispose]();
+      passwords[Symbol.dispose]();
       await mail[Symbol.asyncDispose]();
       for (const pool of opened) await pool[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();

@@ -6,7 +6,6 @@ import type { SystemSql } from "../../../lib/postgres/sql.ts";
 import { Refusal } from "../../../lib/refusal.ts";
 import { sleepFor } from "../../../lib/retry.ts";
 import { endSession, openSession, rotateSession } from "../../../lib/sessions/sessions_table.ts";
-import { type BcryptVerifier, isBcryptHash } from "../../../lib/users/bcrypt.ts";
 import {
   beginLogin,
   findLogin,
@@ -18,7 +17,7 @@ import {
   recordLogin,
   upgradePassword,
 } from "../../../lib/users/logins_table.ts";
-import { hashPassword, verifyPassword } from "../../../lib/users/password.ts";
+import { type PasswordVerifier, renewedHash } from "../../../lib/users/password_verifier.ts";
 import type { Call } from "../call.ts";
 import type { Principal } from "./principal.ts";
 import type { TokenClaims, Tokens, TokenSubject } from "./tokens.ts";
@@ -29,7 +28,7 @@ export interface LoginParts {
   /** As the login role. */
   readonly database: Database;
   readonly tokens: Tokens;
-  readonly bcrypt: BcryptVerifier;
+  readonly passwords: PasswordVerifier;
   readonly attempts: number;
   readonly lockoutMs: number;
   /** A try that fails is answered this long after it began at the soonest: what it took to verify does not show. */
@@ -92,7 +91,7 @@ export class LoginDesk {
     if (login.status !== "active") throw await this.#inactive(login, home, call);
     checkMembership(home, group);
     const hash = login.passwordHash ?? noHash;
-    const upgraded = isBcryptHash(hash) ? await hashPassword(password) : undefined;
+    const upgraded = await renewedHash(password, hash);
     return await database.transaction(async (sql) => {
       await forgiveLogin(sql, account, address);
       if (upgraded !== undefined) await upgradePassword(sql, login.id, hash, upgraded);
@@ -188,8 +187,7 @@ export class LoginDesk {
 
   async #verify(password: string, hash: string): Promise<boolean> {
     using _turn = await this.#turns.take();
-    if (isBcryptHash(hash)) return await this.#parts.bcrypt.verify(password, hash);
-    return await verifyPassword(password, hash);
+    return await this.#parts.passwords.verify(password, hash);
   }
 
   async #open(

@@ -1,0 +1,1 @@
+drop function renew_smtp_password(uuid, text, text);
