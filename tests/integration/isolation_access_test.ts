@@ -19,6 +19,7 @@ Deno.test("what is asked before anybody is known is asked by functions of the lo
   await using database = await testDatabase();
   const others: Readonly<Record<string, readonly string[]>> = {
     "end_user_sessions(uuid)": ["smtp_proxy_admin"],
+    "renew_smtp_password(uuid,text,text)": ["smtp_proxy_intake"],
     "set_member_password(uuid,text,uuid,boolean)": ["smtp_proxy_group"],
     "user_is_ours_alone(uuid)": ["smtp_proxy_group"],
     "use_api_keys(uuid[])": ["smtp_proxy_intake", "smtp_proxy_login"],
