@@ -277,8 +277,10 @@ async function isPostgresOf(pid: number, dir: string): Promise<boolean> {
   return command.includes("postgres") && command.includes(dir);
 }
 
+/** What a server says before it keeps a log is why it did not start; otherwise the log tells. */
 async function lastWords(dir: string, complaint: string): Promise<string> {
   const logs = join(dir, "log");
+  if (complaint.includes("FATAL:")) return complaint.trim().slice(-2000);
   if (!(await isFolder(logs))) return complaint.trim();
   const texts: string[] = [];
   for await (const { name } of Deno.readDir(logs)) texts.push(await Deno.readTextFile(join(logs, name)));

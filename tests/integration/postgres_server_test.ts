@@ -88,6 +88,8 @@ Deno.test("startPostgres() waits for the sessions of a killed server to end", as
     "create table kept as select 7 as number; select pg_backend_pid() as pid",
   );
   const left = Number(backend?.["pid"]);
+  // However long its log is.
+  await Deno.writeTextFile(join(here.options.dir, "log", "postgresql-old.log"), "LOG:  old\n".repeat(1000));
   process.kill(left, "SIGSTOP");
   process.kill(killed.pid, "SIGKILL");
   await killed.ended;
