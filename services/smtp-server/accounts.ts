@@ -5,6 +5,7 @@ import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Database } from "../../lib/postgres/database.ts";
 import { isOutage } from "../../lib/postgres/faults.ts";
 import { isKnownAddress, listFailures, recordAttempts } from "../../lib/users/auth_attempts_table.ts";
+import { verifyPassword } from "../../lib/users/password.ts";
 import { renewedHash } from "../../lib/users/password_verifier.ts";
 import {
   findSmtpAccounts,
@@ -51,7 +52,10 @@ export function accountsOf(
       const hash = await renewedHash(password, passwordHash);
       if (hash === undefined) return account;
       await renewSmtpPassword(database.system, user, passwordHash, hash);
-      return await findByUsername(username);
+      const renewed = await findByUsername(username);
+      if (renewed?.passwordHash === undefined || renewed.passwordHash === hash) return renewed;
+      // Renewed elsewhere at the same time, or changed: then the password was right only for what is over.
+      return await verifyPassword(password, renewed.passwordHash) ? renewed : undefined;
     },
     findByApiKey: async (hash) => accountOf(await byKey(hash)),
   };

@@ -27,7 +27,10 @@ export interface AccountSource {
   findByUsername(username: string): Promise<Account | undefined>;
   /** The owner of a valid API key, by the key's SHA-256. */
   findByApiKey(hash: Uint8Array): Promise<Account | undefined>;
-  /** After a right password: puts a hash of today in place of an older one and answers the account as it is then. */
+  /**
+   * After a right password: puts a hash of today in place of an older one and answers the account as it is then;
+   * undefined when the password is its no more.
+   */
   renew(account: Account, password: string): Promise<Account | undefined>;
   /** Undefined when the account is gone. */
   policyOf(user: UserId): Promise<AccountPolicy | undefined>;
@@ -163,7 +166,7 @@ export class Credentials implements Gate {
     const isRight = await verifyPassword(password, account?.passwordHash ?? dummyHash);
     if (!isRight || account?.passwordHash === undefined || !account.isActive) return undefined;
     const renewed = await accounts.renew(account, password);
-    return renewed?.isActive ? renewed : undefined;
+    return renewed?.passwordHash !== undefined && renewed.isActive ? renewed : undefined;
   }
 
   #remember(mark: string, account: Account): void {

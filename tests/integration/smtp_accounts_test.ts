@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { newId, type UserId } from "../../lib/ids.ts";
 import { openDatabase, openSession } from "../../lib/postgres/database.ts";
 import { readSmtpPolicies, renewSmtpPassword } from "../../lib/users/smtp_accounts_table.ts";
+import { hashPassword } from "../../lib/users/password.ts";
 import { PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { accountsOf } from "../../services/smtp-server/accounts.ts";
 import { Credentials } from "../../services/smtp-server/credentials.ts";
@@ -75,7 +76,7 @@ Deno.test("a bcrypt hash of an older installation lets its SMTP account in and i
     assert.match(String(now?.["password_hash"]), /^\$scrypt\$/);
     assert.equal(revision, now?.["revision"]);
   }
-  // Neither one of today nor that of a person.
+  // Neither one of today nor that of a person, and none by what is no hash of today.
   const today = String((await row(beta.user))?.["password_hash"]);
   await renewSmtpPassword(database.system, beta.user as UserId, today, "stolen");
   assert.equal((await row(beta.user))?.["password_hash"], today);
@@ -86,6 +87,35 @@ Deno.test("a bcrypt hash of an older installation lets its SMTP account in and i
   ]);
   await renewSmtpPassword(database.system, person, old, "stolen");
   assert.equal((await row(person))?.["password_hash"], old);
+  await owner.query("update users set password_hash = $1 where id = $2", [old, beta.user]);
+  await renewSmtpPassword(database.system, beta.user as UserId, old, old);
+  await renewSmtpPassword(database.system, beta.user as UserId, old, "stolen");
+  assert.equal((await row(beta.user))?.["password_hash"], old);
+});
+
+Deno.test("accountsOf() renews nobody's hash by a password that was changed while it was verified", async () => {
+  await using place = await testDatabase();
+  const [, beta] = await twoGroups(place.ownerUrl);
+  await using owner = await openSession({ url: place.ownerUrl });
+  const set = (hash: string) =>
+    owner.query("update users set password_hash = $1 where id = $2", [hash, beta.user]);
+  await set("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
+  await using database = openDatabase({
+    url: place.urlFor("smtp_proxy_intake"),
+    role: "smtp_proxy_intake",
+  });
+  const accounts = accountsOf(database, (error) => assert.fail(String(error)));
+  const verified = await accounts.findByUsername("beta");
+  assert.ok(verified);
+  const elsewhere = await hashPassword("U*U");
+  await set(elsewhere);
+  const renewed = await accounts.renew(verified, "U*U");
+  assert.equal(renewed?.passwordHash, elsewhere, "another process renewed it");
+  assert.notEqual(renewed?.revision, verified.revision);
+  await set(await hashPassword("another"));
+  assert.equal(await accounts.renew(verified, "U*U"), undefined);
+  await owner.query("update users set password_hash = null where id = $1", [beta.user]);
+  assert.equal((await accounts.renew(verified, "U*U"))?.passwordHash, undefined);
 });
 
 function sha256(text: string): Uint8Array {
