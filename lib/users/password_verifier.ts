@@ -1,6 +1,12 @@
 import { BcryptVerifier, isBcryptHash } from "./bcrypt.ts";
 import { hashPassword, verifyPassword } from "./password.ts";
 
+/**
+ * How long after it began a login that fails is answered, in ms: longer than verifying any hash of ours takes, and one
+ * of bcrypt up to a cost of 12, so that the time does not tell which there is.
+ */
+export const failAfterMs = 500;
+
 /** Verifies passwords against hashes of ours and of older installations, neither on the event loop. */
 export class PasswordVerifier implements Disposable {
   readonly #bcrypt = new BcryptVerifier();

@@ -2,7 +2,7 @@ import type { Config } from "../../lib/config/settings.ts";
 import { longestTerms } from "../../lib/messages/body_terms.ts";
 import type { EspIo } from "../../lib/esp/esp.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
-import type { PasswordVerifier } from "../../lib/users/password_verifier.ts";
+import { failAfterMs, type PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { type Authenticate, authenticator } from "./access/authenticate.ts";
 import { ConflictThrottle } from "./access/conflict_throttle.ts";
 import { LoginDesk, type LoginParts } from "./access/login.ts";
@@ -24,20 +24,18 @@ export interface OpenedParts {
   readonly log: Log;
   /** The world as ESPs see it, where it is not the one that the settings say. */
   readonly io?: EspIo | undefined;
-  /** How a login that fails waits for its answer; 500 ms after it began when not given. */
+  /** How a login that fails waits for its answer; `failAfterMs` after it began when not given. */
   readonly failure?: Pick<LoginParts, "failAfterMs" | "pause"> | undefined;
   /** Told of what went wrong beside a request that went on. */
   readonly onFault: (error: unknown) => void;
   readonly onReport?: OnReport;
 }
 
-/** More than verifying any hash takes, those of older installations included. */
-const usualFailure = { failAfterMs: 500 };
-
 /** Puts the handlers' parts together. */
 export function openParts(
   config: PartsConfig,
-  { databases, passwords, mail, log, io, failure = usualFailure, onFault, onReport = () => {} }: OpenedParts,
+  { databases, passwords, mail, log, io, failure = { failAfterMs }, onFault, onReport = () => {} }:
+    OpenedParts,
 ): { readonly parts: Parts; readonly authenticate: Authenticate } {
   const { auth, rateLimit, requireGroupDomains } = config;
   const previous = auth.previousSigningKeys.reveal().split(",").map((key) => key.trim()).filter((key) =>

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { GroupId, UserId } from "../../lib/ids.ts";
 import type { Cidr } from "../../lib/network/cidr.ts";
 import { Refusal } from "../../lib/refusal.ts";
+import { sleepFor } from "../../lib/retry.ts";
 import { type AccountPolicy, type Gate, type Identity, letsIn } from "./intake.ts";
 import type { Throttle } from "./throttle.ts";
 
@@ -47,6 +48,10 @@ export interface CredentialParts {
   /** The SHA-256 of a password that has the shape of an API key; undefined for any other. */
   apiKeyHash(password: string): Promise<Uint8Array> | undefined;
   readonly now: () => number;
+  /** A login that is wrong is answered this long after it began at the soonest: what verifying took does not show. */
+  readonly failAfterMs: number;
+  /** Waits that long. */
+  readonly pause?: (ms: number) => Promise<void>;
 }
 
 const rememberMs = 3_600_000;
@@ -73,7 +78,8 @@ export class Credentials implements Gate {
 
   /** Throws Refusal: credentials_wrong, credentials_throttled, credentials_unavailable. */
   async authenticate(givenName: string, password: string, address: string): Promise<Identity> {
-    const { throttle, now } = this.#parts;
+    const { throttle, now, failAfterMs, pause = sleepFor } = this.#parts;
+    const begun = performance.now();
     // Names are the same in any case, and must be so for throttling too.
     const username = givenName.toLowerCase();
     const mark = this.#mark(username, password);
@@ -85,6 +91,7 @@ export class Credentials implements Gate {
     }
     if (account === undefined || !isWelcome(account, address)) {
       throttle.failed(username, address, now());
+      await pause(Math.max(0, failAfterMs - (performance.now() - begun)));
       throw new Refusal("credentials_wrong", "Authentication failed");
     }
     throttle.succeeded(username, address, now());

@@ -22,6 +22,8 @@ interface Bench {
   /** What becomes of an account whose password was right; it stays as it is when not given. */
   renewed: Account | undefined;
   nowMs: number;
+  /** How long failures waited for their answers. */
+  readonly pauses: number[];
   isDown: boolean;
   lookups: number;
   /** While set, verifying waits for it. */
@@ -58,6 +60,8 @@ function bench(options: Partial<typeof throttleDefaults> = {}): Bench {
         ? Promise.resolve(Uint8Array.of(password === "key_good" ? 1 : 2))
         : undefined,
     now: () => state.nowMs,
+    failAfterMs: 3_600_000,
+    pause: (ms) => Promise.resolve(void state.pauses.push(ms)),
   };
   const state: Bench = {
     credentials: new Credentials(parts),
@@ -65,6 +69,7 @@ function bench(options: Partial<typeof throttleDefaults> = {}): Bench {
     account: ann,
     renewed: undefined,
     nowMs: 0,
+    pauses: [],
     isDown: false,
     lookups: 0,
     gate: undefined,
@@ -102,6 +107,22 @@ Deno.test("Credentials verifies a remembered login once an hour", async () => {
   state.nowMs = 60 * 60_000;
   await state.credentials.authenticate("ann", "right", "192.0.2.1");
   assert.equal(state.verified.length, 2);
+});
+
+Deno.test("Credentials answers a wrong login later than any hash is verified, and no other", async () => {
+  const state = bench({ failuresPerAddress: 2 });
+  await state.credentials.authenticate("ann", "right", "192.0.2.1");
+  assert.equal(state.pauses.length, 0);
+  for (const [name, password] of [["ann", "wrong"], ["nobody", "wrong"]] as const) {
+    const wrong = state.credentials.authenticate(name, password, "192.0.2.2");
+    assert.equal(await codeOf(wrong), "credentials_wrong");
+  }
+  assert.equal(state.pauses.length, 2);
+  // The rest of the hour that it has at the most: the time that verifying took is part of it.
+  assert.ok(state.pauses.every((ms) => ms > 0 && ms <= 3_600_000), String(state.pauses));
+  const throttled = state.credentials.authenticate("ann", "wrong", "192.0.2.2");
+  assert.equal(await codeOf(throttled), "credentials_throttled");
+  assert.equal(state.pauses.length, 2);
 });
 
 Deno.test("Credentials goes by the account as it is once its hash was renewed", async () => {

@@ -3,7 +3,7 @@ import { parseCidr } from "../../lib/network/cidr.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { hashApiKey, looksLikeApiKey } from "../../lib/api_keys/api_key.ts";
 import { hashPassword } from "../../lib/users/password.ts";
-import type { PasswordVerifier } from "../../lib/users/password_verifier.ts";
+import { failAfterMs, type PasswordVerifier } from "../../lib/users/password_verifier.ts";
 import { accountsOf, openThrottle } from "./accounts.ts";
 import { loadCertificate, selfSignedCertificate } from "./certificate.ts";
 import { Credentials } from "./credentials.ts";
@@ -92,6 +92,7 @@ async function openGate(
     dummyHash: await hashPassword(crypto.randomUUID()),
     apiKeyHash: (password) => looksLikeApiKey(password) ? hashApiKey(password) : undefined,
     now: Date.now,
+    failAfterMs,
   });
 }
 

@@ -40,6 +40,7 @@ async function openScene(database: TestDatabase) {
     dummyHash: await hashPassword("nobody's"),
     apiKeyHash: () => undefined,
     now: Date.now,
+    failAfterMs: 0,
   });
   const stage = stack.use(
     await openStage({

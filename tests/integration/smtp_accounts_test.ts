@@ -64,6 +64,7 @@ Deno.test("a bcrypt hash of an older installation lets its SMTP account in and i
       dummyHash: "",
       apiKeyHash: () => undefined,
       now: Date.now,
+      failAfterMs: 0,
     });
   const wrong = open().authenticate("beta", "U*V", "192.0.2.1");
   await assert.rejects(wrong, { code: "credentials_wrong" });
