@@ -22,7 +22,7 @@ export class BcryptVerifier implements Disposable {
   #worker: Worker | undefined;
   #asked = 0;
 
-  /** Whether the password is the hash's; throws when the thread cannot be started. */
+  /** Whether the password is the hash's; throws when the thread cannot be started or is ended before it answers. */
   verify(password: string, hash: string): Promise<boolean> {
     const id = ++this.#asked;
     const answer = Promise.withResolvers<boolean>();
@@ -32,8 +32,7 @@ export class BcryptVerifier implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#worker?.terminate();
-    this.#worker = undefined;
+    this.#end("its thread was ended");
   }
 
   #thread(): Worker {
@@ -45,13 +44,18 @@ export class BcryptVerifier implements Disposable {
     });
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      for (const { reject } of this.#waiting.values()) {
-        reject(new Error(`Cannot verify a bcrypt hash: ${event.message}`));
-      }
-      this.#waiting.clear();
-      this.#worker = undefined;
+      this.#end(event.message);
     });
     return this.#worker = worker;
+  }
+
+  #end(reason: string): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    for (const { reject } of this.#waiting.values()) {
+      reject(new Error(`Cannot verify a bcrypt hash: ${reason}`));
+    }
+    this.#waiting.clear();
   }
 }
 
