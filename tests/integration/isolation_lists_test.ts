@@ -50,3 +50,38 @@ Deno.test("administrators see the refusals of nobody's, and no group's but as th
     assert.deepEqual(rows, [], table);
   }
 });
+
+Deno.test("find_activities() gives a group its own rows whatever it asks with, and no service's role but two anything", async () => {
+  await using database = await testDatabase();
+  const [alpha, beta] = await twoGroups(database.ownerUrl);
+  await using owner = await openSession({ url: database.ownerUrl });
+  await owner.run("truncate activity_logs");
+  for (const group of [`'${alpha.group}'`, `'${beta.group}'`, "null"]) {
+    await owner.run(
+      `insert into activity_logs (group_id, action, resource_type) values (${group}, 'thing.make', 'thing')`,
+    );
+  }
+  const find = async (session: Session, own: string | null, action: string | null = null) => {
+    const found = await session.query(
+      `select group_id from find_activities($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+        '00000000-0000-0000-0000-000000000000', 50, 0, $2, null, null, null)`,
+      [own, action],
+    );
+    return found.map((row) => row["group_id"]);
+  };
+  await using admin = await asRole(database, "smtp_proxy_admin");
+  assert.deepEqual(new Set(await find(admin, null)), new Set([alpha.group, beta.group, null]));
+  assert.deepEqual(await find(admin, beta.group), [beta.group]);
+  await using group = await asRole(database, "smtp_proxy_group");
+  const asked = (own: string | null, action?: string) =>
+    inGroup(group, alpha.group, () => find(group, own, action));
+  assert.deepEqual(await asked(alpha.group), [alpha.group]);
+  assert.deepEqual(await asked(null), [alpha.group]);
+  assert.deepEqual(await asked(beta.group), []);
+  assert.deepEqual(await asked(null, "x' or true or 'x' = 'x"), []);
+  assert.deepEqual(await find(group, null), [], "nobody's group sees nothing");
+  for (const role of ["smtp_proxy_login", "smtp_proxy_intake", "smtp_proxy_worker"] as const) {
+    await using other = await asRole(database, role);
+    await assert.rejects(find(other, null), { code: "42501" }, role);
+  }
+});
