@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { declaredMetrics } from "../../lib/telemetry/metrics_declared.ts";
-import { sendOnce } from "../../lib/smtp/client.ts";
 import { until } from "../../services/dev/processes.ts";
 import { selfSignedCertificate } from "../../services/smtp-server/certificate.ts";
 import { ensureProgram } from "../support/debian_program.ts";
 import { plainToken, Wire } from "../support/smtp_wire.ts";
 import { rowsOf, type TestSystem, withServices } from "../support/spawn_services.ts";
+import { submitMail } from "../support/submit_mail.ts";
 
 const limitMs = 60_000;
 const markedProviders = "select 1 from provider_state where needs_attention_since is not null";
@@ -55,23 +55,10 @@ class Scrapes {
   }
 }
 
-async function send({ smtpPort }: TestSystem, to: string, options: { password?: string; id?: string } = {}) {
+async function send(system: TestSystem, to: string, options: { password?: string; id?: string } = {}) {
   const { password = "dev", id = crypto.randomUUID() } = options;
-  const { answer } = await sendOnce(
-    {
-      address: "127.0.0.1",
-      port: smtpPort,
-      tls: "starttls",
-      verify: false,
-      servername: "localhost",
-      credentials: { username: "dev", password },
-    },
-    { mailFrom: "me@example.com", recipients: [{ address: to }], eightBit: false, smtpUtf8: false },
-    new TextEncoder().encode(
-      `From: me@example.com\r\nMessage-ID: <${id}@example.com>\r\nSubject: x\r\n\r\nx\r\n`,
-    ),
-  );
-  assert.equal(answer?.code, 250);
+  const text = `From: me@example.com\r\nMessage-ID: <${id}@example.com>\r\nSubject: x\r\n\r\nx\r\n`;
+  await submitMail(system, text, { password, to });
 }
 
 async function writeCertificate({ folder }: TestSystem) {
