@@ -77,7 +77,7 @@ async function stopLeftover(dir: string): Promise<void> {
  * start in their folder.
  */
 async function launchOnceFree(dir: string, programs: string, options: PostgresOptions) {
-  const end = performance.now() + startLimitMs;
+  const end = performance.now() + stopLimitMs;
   while (true) {
     try {
       return await launch(dir, programs, options);
