@@ -1,13 +1,14 @@
-import { createHash } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
+import { arrivalsInThread } from "./arrival_thread.ts";
+import { type Arrival, type ArrivalLayout, type Arrivals, arrivalsOn, type BodyHashes } from "./arrivals.ts";
 import type { Body } from "./body.ts";
-import { memoryBody } from "./memory_body.ts";
+import { memoryBody, sha256Of } from "./memory_body.ts";
 import type { BodyLabel } from "./message_store.ts";
 import { fullOr } from "./room.ts";
 import { headerSize } from "./segment_format.ts";
-import { createPart, type Part, removeStaleParts } from "./spool_folder.ts";
+import { newPartPath, type Part, removeStaleParts } from "./spool_folder.ts";
 import { SpooledBody } from "./spooled_body.ts";
-import { diskFiles, type StoreFiles } from "./store_files.ts";
+import type { StoreFiles } from "./store_files.ts";
 
 /** Where bodies go while they arrive. */
 export interface SpoolOptions {
@@ -15,19 +16,25 @@ export interface SpoolOptions {
   readonly directory: string;
   /** Bytes a body may have in memory before it goes to a file; 256 KiB when not given. */
   readonly memoryLimit?: number;
-  /** The file system to write with; the real one when not given. */
+  /** The file system to write with, where the caller runs; a thread of its own and the real one when not given. */
   readonly files?: StoreFiles;
 }
 
-/** Takes one body while it arrives and hashes it on the way; ends with `finish` or `abort`. */
+/** One body that has arrived in full. */
+export interface Arrived extends Pick<BodyHashes, "contentHash"> {
+  /** Whoever gets it disposes it, which removes a spool file that no store has adopted. */
+  readonly body: Body;
+}
+
+/** Takes one body while it arrives; ends with `finish` or `abort`. */
 export interface BodyWriter {
   /**
    * Undefined when the chunk was taken (copied) at once; otherwise wait for the promise before writing again,
    * and leave the chunk as it is until then. Rejects with `Refusal("body_store_full")` when the disk is full.
    */
   write(chunk: Uint8Array): Promise<void> | undefined;
-  /** The whole body; whoever gets it disposes it, which removes a spool file that no store has adopted. */
-  finish(): Promise<Body>;
+  /** The whole body, hashed. */
+  finish(): Promise<Arrived>;
   /** Drops what was written; may be called at any time, also after a failure. */
   abort(): Promise<void>;
 }
@@ -36,28 +43,39 @@ export interface BodyWriter {
 export interface Spool extends AsyncDisposable {
   /** The most memory, in bytes, that a body of a size takes while it arrives. */
   memoryFor(size: number): number;
-  /** The label only reserves the room of a header, so that a local store can adopt the file as it is. */
-  begin(label: BodyLabel): BodyWriter;
+  /**
+   * The label only reserves the room of a header, so that a local store can adopt the file as it is. The prefix, which
+   * is shorter than the memory of a body, is the body's beginning and no part of its content.
+   */
+  begin(label: BodyLabel, prefix?: Uint8Array): BodyWriter;
 }
 
 /** Opens the folder, and removes what dead processes left there: files nobody has written to for an hour. */
 export async function openSpool(
-  { directory, memoryLimit = 256 << 10, files = diskFiles }: SpoolOptions,
+  { directory, memoryLimit = 256 << 10, files }: SpoolOptions,
 ): Promise<Spool> {
   await mkdir(directory, { recursive: true, mode: 0o770 });
   await removeStaleParts(directory);
   const open = new Set<Writer>();
   const buffers = new Buffers(memoryLimit);
+  const arrivals = files === undefined ? arrivalsInThread() : arrivalsOn(files);
   return {
     memoryFor: (size) => 2 * Math.min(size, memoryLimit),
-    begin(label) {
-      const create = () => createPart(directory, files);
-      const writer = new Writer(create, buffers, label, () => open.delete(writer));
+    begin(label, prefix = nothing) {
+      const writer = new Writer({
+        directory,
+        arrivals,
+        buffers,
+        label,
+        prefix,
+        onEnd: () => open.delete(writer),
+      });
       open.add(writer);
       return writer;
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([...open].map((writer) => writer.abort()));
+      arrivals[Symbol.dispose]();
     },
   };
 }
@@ -66,42 +84,53 @@ export async function openSpool(
 const usualSize = 16 << 10;
 const nothing = new Uint8Array(0);
 
-/** Buffers of one size for large bodies, kept for the next: to have the kernel clear new memory costs more. */
+/**
+ * Buffers of one size for large bodies, shared with whoever writes them out, and kept for the next: to have the kernel
+ * clear new memory costs more.
+ */
 class Buffers {
   readonly size: number;
-  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+  readonly #free: Uint8Array[] = [];
 
   constructor(size: number) {
     this.size = size;
   }
 
-  take(): Uint8Array<ArrayBuffer> {
-    return this.#free.pop() ?? new Uint8Array(this.size);
+  take(): Uint8Array {
+    return this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.size));
   }
 
-  /** Of another size it is not kept. */
-  give(buffer: Uint8Array<ArrayBuffer>): void {
-    if (buffer.length === this.size && this.#free.length * this.size < mostFree) this.#free.push(buffer);
+  /** One that is not shared is not kept. */
+  give(buffer: Uint8Array): void {
+    if (isShared(buffer) && this.#free.length * this.size < mostFree) this.#free.push(buffer);
   }
 }
 /** Bytes kept; they are in no other budget. */
 const mostFree = 10 << 20;
 
+function isShared({ buffer }: Uint8Array): boolean {
+  return buffer instanceof SharedArrayBuffer;
+}
+
+/** What a writer works with. */
+interface WriterParts {
+  readonly directory: string;
+  readonly arrivals: Arrivals;
+  readonly buffers: Buffers;
+  readonly label: BodyLabel;
+  readonly prefix: Uint8Array;
+  onEnd(): void;
+}
+
 /** Fills one buffer; beyond the memory limit it fills a second one while the first is written out. */
 class Writer implements BodyWriter {
-  readonly #create: () => Promise<Part>;
+  readonly #parts: WriterParts;
   readonly #buffers: Buffers;
-  readonly #label: BodyLabel;
-  readonly #onEnd: () => void;
-  readonly #hash = createHash("sha256");
   #size = 0;
-  #buffer: Uint8Array<ArrayBuffer>;
+  #buffer: Uint8Array;
   #filled = 0;
-  #spare: Uint8Array<ArrayBuffer> | undefined;
-  #part: Part | undefined;
-  /** Bytes left free for the header, and where in the file the buffer goes; known when a file is needed. */
-  #headerSize = 0;
-  #position = 0;
+  #spare: Uint8Array | undefined;
+  #part: Part<Arrival> | undefined;
   /** The caller's write that has not ended. */
   #taking: Promise<void> | undefined;
   /** The buffer on its way to the disk; never rejects. */
@@ -109,12 +138,13 @@ class Writer implements BodyWriter {
   #failure: { readonly error: unknown } | undefined;
   #ended = false;
 
-  constructor(create: () => Promise<Part>, buffers: Buffers, label: BodyLabel, onEnd: () => void) {
-    this.#create = create;
+  constructor(parts: WriterParts) {
+    const { buffers, prefix } = this.#parts = parts;
+    if (prefix.length > buffers.size) throw new RangeError("Cannot begin a body with so long a prefix");
     this.#buffers = buffers;
-    this.#label = label;
-    this.#onEnd = onEnd;
-    this.#buffer = new Uint8Array(Math.min(usualSize, buffers.size));
+    this.#buffer = new Uint8Array(Math.min(Math.max(usualSize, prefix.length), buffers.size));
+    this.#size = prefix.length;
+    this.#put(prefix);
   }
 
   write(chunk: Uint8Array): Promise<void> | undefined {
@@ -123,7 +153,6 @@ class Writer implements BodyWriter {
         `Cannot write to a body: ${this.#ended ? "it has ended" : "the last write has not ended"}`,
       );
     }
-    this.#hash.update(chunk);
     this.#size += chunk.length;
     if (this.#filled + chunk.length > this.#buffer.length && this.#size <= this.#buffers.size) this.#grow();
     if (this.#filled + chunk.length <= this.#buffer.length) {
@@ -134,24 +163,35 @@ class Writer implements BodyWriter {
     return this.#taking;
   }
 
-  async finish(): Promise<Body> {
+  async finish(): Promise<Arrived> {
     if (this.#ended || this.#taking) throw new Error("Cannot finish a body: a write or its end came before");
     this.#ended = true;
     try {
-      const inMemory = this.#size <= this.#buffers.size;
-      if (!inMemory) await this.#flush();
-      await this.#writing;
-      if (this.#failure) throw this.#failure.error;
-      const sha256 = this.#hash.digest();
-      if (inMemory || !this.#part) return memoryBody(this.#buffer.subarray(0, this.#size), sha256);
-      this.#giveBack();
-      return new SpooledBody(this.#part, this.#headerSize, this.#size, sha256);
+      return this.#size <= this.#buffers.size ? this.#inMemory() : await this.#inFile();
     } catch (error) {
       await this.#drop();
       throw fullOr(error);
     } finally {
-      this.#onEnd();
+      this.#parts.onEnd();
     }
+  }
+
+  #inMemory(): Arrived {
+    const bytes = this.#buffer.subarray(0, this.#size);
+    return {
+      body: memoryBody(bytes),
+      contentHash: sha256Of(bytes.subarray(this.#parts.prefix.length)),
+    };
+  }
+
+  async #inFile(): Promise<Arrived> {
+    await this.#flush();
+    await this.#writing;
+    if (this.#failure) throw this.#failure.error;
+    if (!this.#part) throw new Error("Cannot finish a body: it has no file");
+    const { sha256, contentHash } = await this.#part.file.hashes();
+    this.#giveBack();
+    return { body: new SpooledBody(this.#part, this.#layout().headerSize, this.#size, sha256), contentHash };
   }
 
   async abort(): Promise<void> {
@@ -160,7 +200,7 @@ class Writer implements BodyWriter {
     // Its failure is told to the writer's caller; here only its end counts.
     await Promise.allSettled([this.#taking]);
     await this.#drop();
-    this.#onEnd();
+    this.#parts.onEnd();
   }
 
   #grow(): void {
@@ -177,8 +217,7 @@ class Writer implements BodyWriter {
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
-    if (this.#headerSize === 0) this.#headerSize = this.#position = headerSize(this.#label);
-    if (this.#buffer.length < this.#buffers.size) {
+    if (!isShared(this.#buffer)) {
       const whole = this.#buffers.take();
       whole.set(this.#buffer.subarray(0, this.#filled));
       this.#buffer = whole;
@@ -200,18 +239,28 @@ class Writer implements BodyWriter {
     this.#spare = this.#buffer;
     this.#buffer = next;
     this.#filled = 0;
-    this.#writing = this.#writeOut(full, this.#position);
-    this.#position += full.length;
+    this.#writing = this.#writeOut(full);
   }
 
-  async #writeOut(bytes: Uint8Array, position: number): Promise<void> {
+  async #writeOut(bytes: Uint8Array): Promise<void> {
     try {
       if (this.#failure) return;
       this.#part ??= await this.#create();
-      await this.#part.file.write(bytes, position);
+      await this.#part.file.append(bytes);
     } catch (error) {
       this.#failure ??= { error };
     }
+  }
+
+  async #create(): Promise<Part<Arrival>> {
+    const { directory, arrivals } = this.#parts;
+    const path = newPartPath(directory);
+    return { path, file: await arrivals.create(path, this.#layout()) };
+  }
+
+  #layout(): ArrivalLayout {
+    const { label, prefix } = this.#parts;
+    return { headerSize: headerSize(label), prefixSize: prefix.length };
   }
 
   /** To be called when nothing is written out any more. */

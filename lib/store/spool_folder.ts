@@ -5,9 +5,9 @@ import { codeOf } from "./room.ts";
 import type { StoreFile, StoreFiles } from "./store_files.ts";
 
 /** A file that will be a segment once it is whole. */
-export interface Part {
+export interface Part<File extends StoreFile = StoreFile> {
   readonly path: string;
-  readonly file: StoreFile;
+  readonly file: File;
 }
 
 /** The folder for arriving bodies that lies beside the segments of a local store, on the same file system. */
@@ -15,9 +15,14 @@ export function spoolFolder(storePath: string): string {
   return join(storePath, "spool");
 }
 
+/** Where the next body arrives. */
+export function newPartPath(folder: string): string {
+  return join(folder, `${newId<MessageId>()}.part`);
+}
+
 /** A new file for a body that arrives. */
 export async function createPart(folder: string, files: StoreFiles): Promise<Part> {
-  const path = join(folder, `${newId<MessageId>()}.part`);
+  const path = newPartPath(folder);
   return { path, file: await files.create(path) };
 }
 

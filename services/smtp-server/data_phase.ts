@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
 import { endOfHeader, type HeaderFacts, readHeader } from "../../lib/mime/headers.ts";
 import { Refusal } from "../../lib/refusal.ts";
-import type { Body } from "../../lib/store/body.ts";
-import type { BodyWriter } from "../../lib/store/spool.ts";
+import type { Arrived, BodyWriter } from "../../lib/store/spool.ts";
 import { LineGuard } from "./line_guard.ts";
 
 /** What one message may be and where it goes. */
@@ -12,15 +10,12 @@ export interface DataPhaseOptions {
   /** Bytes of the header block; one more is `headers_too_large`. */
   readonly maxHeader: number;
   readonly lineEndings: "refuse" | "repair";
-  /** Judges the header (throws Refusal) and gives what comes before it, and the writer for all of it. */
-  open(facts: HeaderFacts): { readonly prefix: Uint8Array; readonly writer: BodyWriter };
+  /** Judges the header (throws Refusal) and gives the writer of the body, which has what comes before it. */
+  open(facts: HeaderFacts): BodyWriter;
 }
 
 /** One message received in full. */
-export interface ReceivedMessage {
-  /** Whoever gets it disposes it. */
-  readonly body: Body;
-  readonly contentHash: Uint8Array;
+export interface ReceivedMessage extends Arrived {
   readonly facts: HeaderFacts;
   /** Bytes of content, without what was added. */
   readonly size: number;
@@ -42,7 +37,6 @@ const gatherSize = 32 * 1024;
 export class DataPhase {
   readonly #options: DataPhaseOptions;
   readonly #guard: LineGuard;
-  readonly #hash = createHash("sha256");
   #writer: BodyWriter | undefined;
   #facts: HeaderFacts | undefined;
   #header: Uint8Array = nothing;
@@ -101,12 +95,7 @@ export class DataPhase {
         new Error("Cannot finish a message that was never opened");
     }
     this.#writer = undefined;
-    return {
-      body: await writer.finish(),
-      contentHash: this.#hash.digest(),
-      facts: this.#facts,
-      size: this.#size,
-    };
+    return { ...await writer.finish(), facts: this.#facts, size: this.#size };
   }
 
   /** Drops what was received; may be called at any time and more than once. */
@@ -172,10 +161,8 @@ export class DataPhase {
     if (end > this.#options.maxHeader) return this.#fail(this.#headersTooLarge());
     try {
       this.#facts = readHeader(header.subarray(0, end));
-      const { prefix, writer } = this.#options.open(this.#facts);
-      this.#writer = writer;
+      this.#writer = this.#options.open(this.#facts);
       this.#header = nothing;
-      this.#writeRaw(prefix);
     } catch (error) {
       return this.#fail(error);
     }
@@ -190,11 +177,6 @@ export class DataPhase {
   }
 
   #write(content: Uint8Array): void {
-    this.#hash.update(content);
-    this.#writeRaw(content);
-  }
-
-  #writeRaw(content: Uint8Array): void {
     const writer = this.#writer;
     if (writer === undefined) return;
     if (this.#waiting !== undefined) return this.#after(() => writer.write(content));

@@ -45,16 +45,13 @@ class Stand {
         maxHeader: 65_536,
         lineEndings: "refuse",
         open: (_: HeaderFacts) => ({
-          prefix: new Uint8Array(0),
-          writer: {
-            write: (chunk) => {
-              this.written += chunk.length;
-              this.text += new TextDecoder().decode(chunk);
-              return this.wait();
-            },
-            finish: () => Promise.reject(new Error("Not asked for")),
-            abort: () => Promise.resolve(),
+          write: (chunk) => {
+            this.written += chunk.length;
+            this.text += new TextDecoder().decode(chunk);
+            return this.wait();
           },
+          finish: () => Promise.reject(new Error("Not asked for")),
+          abort: () => Promise.resolve(),
         }),
       }),
       4 << 20,

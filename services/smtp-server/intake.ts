@@ -15,8 +15,8 @@ export interface Intake {
    * Refusal("body_memory_full").
    */
   reserveMemory(maxSize: number, signal: AbortSignal, group: GroupId): Promise<Disposable>;
-  /** Receives one body; write() answers a promise only when the caller must wait. */
-  begin(label: BodyLabel): BodyWriter;
+  /** Receives one body, which begins with what is added; write() answers a promise only when the caller must wait. */
+  begin(label: BodyLabel, prefix: Uint8Array): BodyWriter;
   /** Durable when it resolves; throws Refusal. The id may be another's: a resubmission answers the first one's. */
   accept(submission: Submission): Promise<MessageId>;
 }

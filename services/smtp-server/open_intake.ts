@@ -123,7 +123,7 @@ export async function openIntake(config: Config, around: Surroundings): Promise<
     },
     reserveMemory: (maxSize, signal, group) =>
       memory.reserve(group, spool.memoryFor(maxSize), memoryWaitMs, signal),
-    begin: (label) => spool.begin(label),
+    begin: (label, prefix) => spool.begin(label, prefix),
     accept: (submission) => accept(submission, parts),
     whatIsDown: () => whatIsDown({ database, store, gate }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

@@ -247,10 +247,8 @@ export class Session {
         this.#judgeHeader(facts, policy);
         const added = missingFields({ date: facts.hasDate, messageId: facts.hasMessageId }, passage);
         const { id, group, user, mailFrom } = envelope;
-        return {
-          prefix: new TextEncoder().encode(receivedField(passage, rules.received) + added),
-          writer: intake.begin({ id, group, user, mailFrom, recipients: passage.recipients }),
-        };
+        const prefix = new TextEncoder().encode(receivedField(passage, rules.received) + added);
+        return intake.begin({ id, group, user, mailFrom, recipients: passage.recipients }, prefix);
       },
     });
   }

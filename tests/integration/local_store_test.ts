@@ -193,7 +193,7 @@ Deno.test("local store: a spooled body is written once: its file becomes the seg
   const bytes = someBytes(5 << 20);
   const writer = test.spool.begin(label);
   for (let at = 0; at < bytes.length; at += 100_000) await writer.write(bytes.subarray(at, at + 100_000));
-  await using body = await writer.finish();
+  await using body = (await writer.finish()).body;
   await assertHolds(body, bytes);
   const [part] = await test.files();
   const inode = (await Deno.stat(join(test.path, part ?? ""))).ino;
@@ -212,7 +212,7 @@ Deno.test("local store: a spooled body whose sync failed is copied by the next t
   const label = newLabel();
   const writer = test.spool.begin(label);
   await writer.write(someBytes(1 << 20));
-  await using body = await writer.finish();
+  await using body = (await writer.finish()).body;
   const [part] = await test.files();
   const inode = (await Deno.stat(join(test.path, part ?? ""))).ino;
   files.fail.sync = new Error("the disk does not work");
@@ -229,7 +229,7 @@ Deno.test("local store: a body with another envelope than was announced is copie
   await using test = await openTestStore();
   const writer = test.spool.begin(newLabel());
   await writer.write(someBytes(1 << 20));
-  await using body = await writer.finish();
+  await using body = (await writer.finish()).body;
   const label = newLabel(["somebody.else@example.org", "and.another@example.org"]);
   const ref = await test.store.put(label, body);
   await assertHolds(await test.store.get(ref), someBytes(1 << 20));
@@ -278,7 +278,7 @@ Deno.test("local store: fifty bodies of 25 MB at a time stay far from filling th
       await writer.write(chunk);
       most = Math.max(most, Deno.memoryUsage().rss);
     }
-    await using body = await writer.finish();
+    await using body = (await writer.finish()).body;
     const ref = await test.store.put(label, body);
     most = Math.max(most, Deno.memoryUsage().rss);
     return ref;

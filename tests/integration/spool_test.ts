@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { arrivalsInThread } from "../../lib/store/arrival_thread.ts";
+import { codeOf } from "../../lib/store/room.ts";
 import { openSpool } from "../../lib/store/spool.ts";
 import { diskFiles, type StoreFiles } from "../../lib/store/store_files.ts";
 import { assertHolds, newLabel, someBytes } from "../contracts/message_store_contract.ts";
@@ -25,17 +28,20 @@ for (const size of [0, 1, 4096, 4097, 10_000, 10_001, 20_000, 20_001, 1_000_000]
       inFolder(async (directory) => {
         await using spool = await openSpool({ directory, memoryLimit: 10_000 });
         const bytes = someBytes(size);
-        const writer = spool.begin(newLabel());
+        const added = someBytes(Math.min(size, 700));
+        const writer = spool.begin(newLabel(), added);
         const chunk = new Uint8Array(step);
-        for (let at = 0; at < size; at += step) {
+        for (let at = added.length; at < size; at += step) {
           const part = chunk.subarray(0, Math.min(step, size - at));
           part.set(bytes.subarray(at, at + step));
           await writer.write(part);
           chunk.fill(0xee); // the caller's buffer is the caller's again
         }
-        const body = await writer.finish();
+        const { body, contentHash } = await writer.finish();
         assert.equal(namesIn(directory).length, size > 10_000 ? 1 : 0);
         await assertHolds(body, bytes);
+        const content = createHash("sha256").update(bytes.subarray(added.length)).digest("hex");
+        assert.equal(contentHash.toHex(), content);
         await body[Symbol.asyncDispose]();
         assert.deepEqual(namesIn(directory), []);
       }));
@@ -99,12 +105,33 @@ Deno.test("BodyWriter tells a disk that fails to whoever writes or finishes, and
     assert.deepEqual(namesIn(directory), []);
   }));
 
+Deno.test("Arrivals in a thread tell failures by the system's codes, and a body ends with its thread", () =>
+  inFolder(async (directory) => {
+    using arrivals = arrivalsInThread();
+    const layout = { headerSize: 10, prefixSize: 3 };
+    const codeIs = (code: string) => (error: unknown) => codeOf(error) === code;
+    await assert.rejects(arrivals.create(join(directory, "none", "a.part"), layout), codeIs("ENOENT"));
+    const path = join(directory, "a.part");
+    const first = await arrivals.create(path, layout);
+    await assert.rejects(arrivals.create(path, layout), codeIs("EEXIST"));
+    await first.append(someBytes(4000));
+    const hashing = first.hashes();
+    arrivals[Symbol.dispose]();
+    await assert.rejects(hashing, /Cannot use the thread arriving bodies: it was ended/);
+    await assert.rejects(first.append(someBytes(1000)), /of an earlier thread/);
+    const next = await arrivals.create(join(directory, "b.part"), layout);
+    await next.append(someBytes(10));
+    const content = createHash("sha256").update(someBytes(10).subarray(3)).digest();
+    assert.deepEqual((await next.hashes()).contentHash.toHex(), content.toString("hex"));
+    await next.close();
+  }));
+
 Deno.test("Body.stream() of a file closes it when it is cancelled, at whatever moment", () =>
   inFolder(async (directory) => {
     await using spool = await openSpool({ directory, memoryLimit: 10_000 });
     const writer = spool.begin(newLabel());
     await writer.write(someBytes(500_000));
-    await using body = await writer.finish();
+    await using body = (await writer.finish()).body;
     await body.stream().cancel();
     const busy = body.stream().getReader();
     const first = busy.read();

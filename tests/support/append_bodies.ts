@@ -24,7 +24,7 @@ async function putForEver(seed: number): Promise<never> {
     };
     const writer = spool.begin(label);
     await writer.write(bytes);
-    await using body = await writer.finish();
+    await using body = (await writer.finish()).body;
     const ref = await store.put(label, body);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     Deno.stdout.writeSync(encoder.encode(`${ref} ${sha256} ${label.id}\n`));

@@ -6,6 +6,7 @@ import type { GroupId, MessageId, UserId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { Body } from "../../lib/store/body.ts";
+import type { BodyLabel } from "../../lib/store/message_store.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import { type Listener, openListener } from "../../services/smtp-server/listener.ts";
 import type { ListenerOptions, TlsMode } from "../../services/smtp-server/listener_options.ts";
@@ -43,10 +44,10 @@ export class FakeIntake implements Intake {
     return submission.id;
   }
 
-  begin(): ReturnType<Intake["begin"]> {
+  begin(_: BodyLabel, prefix: Uint8Array): ReturnType<Intake["begin"]> {
     this.begun++;
-    const chunks: Uint8Array[] = [];
-    let size = 0;
+    const chunks = [prefix];
+    let size = prefix.length;
     return {
       write: (chunk) => {
         this.writes++;
@@ -56,7 +57,8 @@ export class FakeIntake implements Intake {
       },
       finish: () => {
         this.finished++;
-        return Promise.resolve(memoryBody(Buffer.concat(chunks), size));
+        const contentHash = sha256Of(Buffer.concat(chunks.slice(1)));
+        return Promise.resolve({ body: memoryBody(Buffer.concat(chunks), size), contentHash });
       },
       abort: () => {
         this.aborted++;
@@ -69,11 +71,15 @@ export class FakeIntake implements Intake {
 function memoryBody(bytes: Uint8Array, size: number): Body {
   return {
     size,
-    sha256: new Uint8Array(createHash("sha256").update(bytes).digest()),
+    sha256: sha256Of(bytes),
     bytes: () => Promise.resolve(bytes),
     stream: () => new Blob([bytes.slice()]).stream(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+function sha256Of(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(bytes).digest());
 }
 
 /** A gate with the one account `user` / `secret`. */
