@@ -122,40 +122,56 @@ function moved(chunk: Uint8Array, out: number, run: number, end: number): number
   return out + length;
 }
 
-/** Finds the next CR or LF, sixteen bytes at a time; the chunk's length when there is none. */
+/**
+ * Finds the next CR or LF that is more than the end of a line before an ordinary one, sixteen bytes at a time; the
+ * chunk's length when there is none.
+ */
 function plainSkipper(chunk: Uint8Array): (from: number) => number {
   const { length, byteOffset } = chunk;
   const shift = byteOffset & 3;
   const words = new Int32Array(chunk.buffer, byteOffset - shift, (shift + length) >> 2);
-  const count = words.length;
-  function scan(from: number, to: number): number {
-    for (let at = from; at < to; at++) if (chunk[at] === CR || chunk[at] === LF) return at;
-    return to;
-  }
+  const lastFour = words.length - 4;
   return (from) => {
-    const aligned = Math.min(length, from + ((4 - ((from + shift) & 3)) & 3));
-    const at = scan(from, aligned);
-    if (at < aligned) return at;
-    for (let word = (at + shift) >> 2; word < count; word++) {
-      while (word + 3 < count && !areLow(words, word) && !areLow(words, word + 2)) word += 4;
-      if (word >= count) break;
-      if (!isLow(words[word] ?? 0)) continue;
-      const begin = (word << 2) - shift;
-      const found = scan(begin, begin + 4);
-      if (found < begin + 4) return found;
+    for (let at = from;;) {
+      // Byte by byte to where a word begins, and through the last words.
+      let word = (at + shift + 3) >> 2;
+      const edge = word <= lastFour ? (word << 2) - shift : length;
+      while (at < edge && !isBreak(chunk[at] ?? 0)) at++;
+      if (at === edge) {
+        if (edge === length) return length;
+        while (word <= lastFour && areHigh(words, word)) word += 4;
+        at = (word << 2) - shift;
+        if (word > lastFour) continue;
+        let marks = lowMarks(words, word);
+        while (marks === 0) marks = lowMarks(words, ++word);
+        at = (word << 2) - shift + ((31 - Math.clz32(marks & -marks)) >> 3);
+      }
+      if (!isBreak(chunk[at] ?? 0)) at++;
+      else if (isPlainEnd(chunk, at)) at += 3;
+      else return at;
     }
-    return scan(Math.max(at, (count << 2) - shift), length);
   };
 }
 
-/** Some byte of the word is below 14. */
-function isLow(word: number): boolean {
-  return ((word - 0x0e0e0e0e) & ~word & 0x80808080) !== 0;
+function isBreak(byte: number): boolean {
+  return byte === CR || byte === LF;
 }
 
-/** The same of two words that follow each other. */
-function areLow(words: Int32Array, at: number): boolean {
-  const one = words[at] ?? 0;
-  const two = words[at + 1] ?? 0;
-  return (((one - 0x0e0e0e0e) & ~one | (two - 0x0e0e0e0e) & ~two) & 0x80808080) !== 0;
+/** CR LF and the first byte of a line that is neither empty nor begins with a dot. */
+function isPlainEnd(chunk: Uint8Array, at: number): boolean {
+  if (chunk[at] !== CR || chunk[at + 1] !== LF || at + 2 >= chunk.length) return false;
+  const next = chunk[at + 2] ?? 0;
+  return next !== DOT && !isBreak(next);
+}
+
+/** No byte of four words is below 14. */
+function areHigh(words: Int32Array, at: number): boolean {
+  const first = lowMarks(words, at) | lowMarks(words, at + 1);
+  return (first | lowMarks(words, at + 2) | lowMarks(words, at + 3)) === 0;
+}
+
+/** Bit 7 of each byte of a word that is below 14; those above the lowest such byte may be marked without being so. */
+function lowMarks(words: Int32Array, at: number): number {
+  const word = words[at] ?? 0;
+  return (word - 0x0e0e0e0e) & ~word & 0x80808080;
 }

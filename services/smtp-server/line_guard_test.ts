@@ -76,3 +76,37 @@ Deno.test("LineGuard gives back binary content byte for byte", () => {
   const text = String.fromCharCode(...all);
   assert.deepEqual(read(`${text}\r\n.\r\n`), { content: `${text}\r\n`, rest: "", flaws: 0 });
 });
+
+Deno.test("LineGuard agrees with the grammar, wherever a chunk lies in memory and whatever its lines are like", () => {
+  const random = seeded(7);
+  const rare = "\r\n.\0\t\r\n\x80Ö";
+  for (let round = 0; round < 20_000; round++) {
+    const text = Array.from({ length: random(90) }, () => random(3) === 0 ? rare[random(rare.length)] : "x");
+    const wire = `${text.join("")}\r\n.\r\n`;
+    const message = wire.slice(0, wire.search(/(?<=^|\r\n)\.\r\n/));
+    const offset = random(4);
+    const memory = new Uint8Array(offset + wire.length + 8).fill(10);
+    memory.set(bytes(wire), offset);
+    const guard = new LineGuard("refuse");
+    const { content, next } = guard.take(memory.subarray(offset, offset + wire.length), 0);
+    assert.equal(next, message.length + 3, JSON.stringify(wire));
+    const isFlawed = /\r(?!\n)|(?<!\r)\n|(?<=^|\r\n)\.\0/.test(message);
+    assert.equal(guard.flaws > 0, isFlawed, JSON.stringify(wire));
+    if (!isFlawed) {
+      assert.equal(
+        String.fromCharCode(...content),
+        message.replaceAll(/(?<=^|\r\n)\./g, ""),
+        JSON.stringify(wire),
+      );
+    }
+  }
+});
+
+/** Whole numbers below a bound, the same in every run. */
+function seeded(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor(state / 2 ** 32 * bound);
+  };
+}
