@@ -148,6 +148,7 @@ export class Input extends EventEmitter {
 
   #takeData(phase: DataPhase): void {
     const from = this.#at;
+    const began = performance.now();
     const { next, wait } = phase.take(this.#chunk, from);
     this.#at = next < 0 ? this.#chunk.length : next;
     if (next < 0 && this.#isAllFraming(phase.wireBytes)) {
@@ -161,7 +162,8 @@ export class Input extends EventEmitter {
       return;
     }
     this.#isMessageOnly = from === 0;
-    const leaveMs = this.#pace.after(this.#at - from, performance.now());
+    const now = performance.now();
+    const leaveMs = this.#pace.after(this.#at - from, now - began, now);
     if (wait !== undefined) this.#hold(wait);
     else if (leaveMs > 0) this.#leave(leaveMs);
   }

@@ -5,34 +5,37 @@ const bytesPerRead = 2048;
 const shortestMs = 2;
 const longestMs = 64;
 
-/** Bytes of a message after which other connections get their turn. */
-const bytesPerTurn = 131_072;
-/** What a read counts at least, from the ninth on: under TLS a read of few bytes may be one of 2,800 records. */
-const leastPerRead = 32_768;
+/** How long one connection's message may occupy the event loop before others get their turn, in ms. */
+const longestTurnMs = 1;
+/** What a read costs beside our own work on it: system calls, decryption, streams. */
+const readMs = 0.04;
+/** What one of few bytes counts, from the ninth on: under TLS it may be one of 2,800 records. */
+const smallReadMs = 0.25;
+const smallRead = 4096;
 const quickReads = 8;
 /** A timer, however short, lets the event loop look at all sockets; what is merely put off does not. */
 const turnMs = 1;
 
 /**
- * Says when a message's sender is to be left alone. After each 128 KiB others have their turn; and reads stay in
+ * Says when a message's sender is to be left alone. After each millisecond of work others have their turn; and reads stay in
  * proportion to bytes: who sends a byte a packet is read less often, so that packets gather in the kernel.
  */
 export class Pace {
   #reads = 0;
   #bytes = 0;
-  #inTurn = 0;
+  #inTurnMs = 0;
   #waitMs = 0;
   #readyAt = 0;
 
-  /** Milliseconds to read nothing after a read that brought so many bytes, at `now`; 0 most often. */
-  after(bytes: number, now: number): number {
+  /** Milliseconds to read nothing after a read of so many bytes, on which we worked so long until `now`; 0 most often. */
+  after(bytes: number, workedMs: number, now: number): number {
     this.#reads++;
     this.#bytes += bytes;
     const gatherMs = this.#gather(now);
-    this.#inTurn += this.#reads <= quickReads ? bytes : Math.max(bytes, leastPerRead);
-    const isOver = this.#inTurn >= bytesPerTurn;
-    if (gatherMs === 0 && !isOver) return 0;
-    this.#inTurn = 0;
+    const isDear = bytes < smallRead && this.#reads > quickReads;
+    this.#inTurnMs += (isDear ? smallReadMs : readMs) + workedMs;
+    if (gatherMs === 0 && this.#inTurnMs < longestTurnMs) return 0;
+    this.#inTurnMs = 0;
     const ms = Math.max(gatherMs, turnMs);
     this.#readyAt = now + ms;
     return ms;

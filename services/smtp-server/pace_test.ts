@@ -6,7 +6,7 @@ function readAll(total: number, bytesPerMs: number, mostPerRead = 65_536): { rea
   const pace = new Pace();
   let [now, left, pending, reads, waits] = [1000, total, 0, 0, 0];
   while (left > 0) {
-    const wait = pending === 0 ? 0 : pace.after(pending, now);
+    const wait = pending === 0 ? 0 : pace.after(pending, 0, now);
     reads += pending === 0 ? 0 : 1;
     waits += wait === 0 ? 0 : 1;
     // Without a wait the next packet is read when it comes.
@@ -25,15 +25,23 @@ Deno.test("Pace keeps the reads of a byte a packet near one in two kilobytes", (
   }
 });
 
-Deno.test("Pace gives others their turn after each 128 KiB", () => {
+Deno.test("Pace gives others their turn after each millisecond of work", () => {
   const pace = new Pace();
-  for (let read = 1; read < 1000; read++) assert.equal(pace.after(65_536, read), read % 2 === 0 ? 1 : 0);
+  for (let read = 1; read < 1000; read++) {
+    assert.equal(pace.after(65_536, 0.3, read), read % 3 === 0 ? 1 : 0);
+  }
 });
 
-Deno.test("Pace gives others their turn after four reads of little, but for the first eight", () => {
-  const pace = new Pace();
-  const waits = Array.from({ length: 20 }, (_, read) => pace.after(2800, read));
-  assert.deepEqual(waits, [...new Array(8).fill(0), 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+Deno.test("Pace counts a read itself as work, and reads of little as much, but for the first eight", () => {
+  const waits = (bytes: number) => {
+    const pace = new Pace();
+    return Array.from({ length: 1000 }, (_, read) => pace.after(bytes, 0, read)).map((ms) => ms > 0);
+  };
+  assert.equal(waits(16_384).filter((isWait) => isWait).length, 40);
+  assert.deepEqual(waits(2800).slice(0, 20), [
+    ...new Array(10).fill(false),
+    ...[true, false, false, false, true, false, false, false, true, false],
+  ]);
 });
 
 Deno.test("Pace lets packets of Ethernet come in twos and threes, no more", () => {
@@ -43,14 +51,14 @@ Deno.test("Pace lets packets of Ethernet come in twos and threes, no more", () =
 
 Deno.test("Pace lets a client be that is slower than its waits", () => {
   const pace = new Pace();
-  for (let read = 0; read < 1000; read++) assert.ok(pace.after(40, read * 70) <= 1);
+  for (let read = 0; read < 1000; read++) assert.ok(pace.after(40, 0, read * 70) <= 1);
 });
 
 Deno.test("Pace never waits longer than 64 ms", () => {
   const pace = new Pace();
   let now = 0;
   for (let read = 0; read < 1000; read++) {
-    const wait = pace.after(1, now);
+    const wait = pace.after(1, 0, now);
     assert.ok(wait <= 64);
     now += wait + 0.01;
   }
