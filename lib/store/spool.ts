@@ -106,7 +106,7 @@ class Buffers {
   }
 }
 /** Bytes kept; they are in no other budget. */
-const mostFree = 10 << 20;
+const mostFree = 32 << 20;
 
 function isShared({ buffer }: Uint8Array): boolean {
   return buffer instanceof SharedArrayBuffer;

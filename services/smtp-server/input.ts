@@ -3,7 +3,7 @@ import { Refusal } from "../../lib/refusal.ts";
 import type { DataPhase } from "./data_phase.ts";
 import { Pace } from "./pace.ts";
 import type { ProtocolReply } from "./replies.ts";
-import type { Tap } from "./tap.ts";
+import { freeMemory, type Tap } from "./tap.ts";
 
 /** What the input of a connection tells its owner. */
 export interface InputHost {
@@ -229,7 +229,7 @@ const nothing = new Uint8Array(0);
 
 /** Frees a chunk's memory now: a collector that waits for garbage lets megabytes of it wait for each sender. */
 function giveBack({ buffer, length }: Uint8Array): void {
-  if (length >= 4096 && length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  if (length === buffer.byteLength) freeMemory(buffer);
 }
 
 function isControl(byte: number): boolean {

@@ -327,6 +327,7 @@ class Connection extends LibraryConnection implements Wire {
     this.#tap.open();
     super.upgrade(callback, () => {
       secureCallback?.();
+      this.#tap.freeTaken();
       this.#conversation.secured();
     });
   }
