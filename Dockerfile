@@ -39,7 +39,7 @@ ENTRYPOINT ["deno", \
   "--allow-net", \
   "--allow-sys=hostname,statfs", \
   "--allow-env=SMTP_PROXY_*,AWS_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM,NODE_V8_COVERAGE,REDIS_DEBUG_MAINTENANCE", \
-  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib", \
+  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib/users/bcrypt.ts,lib/thread.ts,lib/store/arrival_thread.ts,lib/store/arrivals.ts,lib/store/store_files.ts,lib/store/room.ts,lib/coalesce.ts,lib/refusal.ts", \
   "--allow-write=/data/messages,/var/log,.data/messages,.data/log", \
   "services/smtp-server/main.ts"]
 
@@ -67,7 +67,7 @@ ENTRYPOINT ["deno", \
   "--allow-net", \
   "--allow-sys=hostname", \
   "--allow-env=SMTP_PROXY_*,AWS_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM,NODE_V8_COVERAGE,REDIS_DEBUG_MAINTENANCE", \
-  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib", \
+  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib/users/bcrypt.ts,lib/thread.ts", \
   "--allow-write=/var/log,.data/log", \
   "services/api-server/main.ts"]
 

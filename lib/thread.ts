@@ -9,13 +9,14 @@ interface Reply {
   readonly error?: { readonly message: string; readonly code?: string };
 }
 
-/** A module that answers calls in a thread of its own, which the first call starts. */
+/** A module that answers calls in a thread of its own. The first call starts it, and the next one after a crash. */
 export class Thread<Question> implements Disposable {
   readonly #module: string;
   readonly #name: string;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   #worker: Worker | undefined;
   #calls = 0;
+  #isDisposed = false;
 
   /** The module, by its `import.meta.url`, calls `serveThread` with the same name. */
   constructor(module: string, name: string) {
@@ -24,10 +25,11 @@ export class Thread<Question> implements Disposable {
   }
 
   /**
-   * What the thread answers, a copy except for shared memory; throws what it throws, by message and `code`, and when it cannot be started or is ended
-   * before it answers.
+   * What the thread answers, a copy except for shared memory. Throws what it throws, by message and `code`, and when
+   * the thread cannot be started or is ended before it answers.
    */
   async call(question: Question): Promise<unknown> {
+    if (this.#isDisposed) throw this.#cannot("it was ended");
     const id = ++this.#calls;
     this.#running().postMessage({ id, question } satisfies Call);
     const answer = Promise.withResolvers<unknown>();
@@ -36,6 +38,8 @@ export class Thread<Question> implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    // For good: what is still cleared away afterwards would start a thread that nobody ends.
+    this.#isDisposed = true;
     this.#end("it was ended");
   }
 
@@ -47,6 +51,7 @@ export class Thread<Question> implements Disposable {
       event.preventDefault();
       this.#end(event.message);
     });
+    worker.addEventListener("messageerror", () => this.#end("it gave an answer that cannot be read"));
     return this.#worker = worker;
   }
 
@@ -60,9 +65,13 @@ export class Thread<Question> implements Disposable {
   #end(reason: string): void {
     this.#worker?.terminate();
     this.#worker = undefined;
-    const error = new Error(`Cannot use the thread ${this.#name}: ${reason}`);
+    const error = this.#cannot(reason);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
+  }
+
+  #cannot(reason: string): Error {
+    return new Error(`Cannot use the thread ${this.#name}: ${reason}`);
   }
 }
 

@@ -64,7 +64,7 @@ export const settings = {
   "smtp.write_timeout": setting(duration("1s", "1h"), "30s", "Longest wait for a client to take a reply"),
   "smtp.session_timeout": setting(duration("10s", "24h"), "1h", "Longest session"),
   "smtp.data_timeout": setting(duration("1s", "6h"), "10m", "Longest transfer of one message"),
-  "smtp.memory_body": setting(bytes("16KiB", "64MiB"), "256KiB", "Bodies above go to a file while they arrive"),
+  "smtp.memory_body": setting(bytes("16KiB", "1MiB"), "256KiB", "Bodies above go to a file while they arrive"),
   "smtp.body_memory": setting(bytes("1MiB", "64GiB"), "128MiB", "Memory for bodies that are arriving"),
   "smtp.received": setting(oneOf("full", "brief"), "full", "`brief` leaves the client's address and name out of Received fields"),
   "smtp.resubmission_window": setting(duration("0", "24h"), "1h", "An equal submission within it is answered with the first one's id; 0 is off"),

@@ -45,7 +45,7 @@ export interface Spool extends AsyncDisposable {
   memoryFor(size: number): number;
   /**
    * The label only reserves the room of a header, so that a local store can adopt the file as it is. The prefix, which
-   * is shorter than the memory of a body, is the body's beginning and no part of its content.
+   * is no longer than the memory of a body, is the body's beginning and no part of its content.
    */
   begin(label: BodyLabel, prefix?: Uint8Array): BodyWriter;
 }
@@ -100,13 +100,14 @@ class Buffers {
     return this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.size));
   }
 
-  /** One that is not shared is not kept. */
+  /**
+   * One that is not shared is not kept. All others are: there are no more than arrived at a time, and the memory of one
+   * that is dropped comes back only when both threads have collected it.
+   */
   give(buffer: Uint8Array): void {
-    if (isShared(buffer) && this.#free.length * this.size < mostFree) this.#free.push(buffer);
+    if (isShared(buffer)) this.#free.push(buffer);
   }
 }
-/** Bytes kept; they are in no other budget. */
-const mostFree = 32 << 20;
 
 function isShared({ buffer }: Uint8Array): boolean {
   return buffer instanceof SharedArrayBuffer;
@@ -136,6 +137,7 @@ class Writer implements BodyWriter {
   /** The buffer on its way to the disk; never rejects. */
   #writing: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
+  #finishing: Promise<Arrived> | undefined;
   #ended = false;
 
   constructor(parts: WriterParts) {
@@ -166,6 +168,10 @@ class Writer implements BodyWriter {
   async finish(): Promise<Arrived> {
     if (this.#ended || this.#taking) throw new Error("Cannot finish a body: a write or its end came before");
     this.#ended = true;
+    return await (this.#finishing = this.#finish());
+  }
+
+  async #finish(): Promise<Arrived> {
     try {
       return this.#size <= this.#buffers.size ? this.#inMemory() : await this.#inFile();
     } catch (error) {
@@ -195,7 +201,8 @@ class Writer implements BodyWriter {
   }
 
   async abort(): Promise<void> {
-    if (this.#ended) return;
+    // How it ends is told to whoever finishes it.
+    if (this.#ended) return void await Promise.allSettled([this.#finishing]);
     this.#ended = true;
     // Its failure is told to the writer's caller; here only its end counts.
     await Promise.allSettled([this.#taking]);

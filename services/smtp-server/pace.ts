@@ -17,8 +17,8 @@ const quickReads = 8;
 const turnMs = 1;
 
 /**
- * Says when a message's sender is to be left alone. After each millisecond of work others have their turn; and reads stay in
- * proportion to bytes: who sends a byte a packet is read less often, so that packets gather in the kernel.
+ * Says when a message's sender is to be left alone. After each millisecond of work others have their turn; and reads
+ * stay in proportion to bytes: who sends a byte a packet is read less often, so that packets gather in the kernel.
  */
 export class Pace {
   #reads = 0;
@@ -27,7 +27,7 @@ export class Pace {
   #waitMs = 0;
   #readyAt = 0;
 
-  /** Milliseconds to read nothing after a read of so many bytes, on which we worked so long until `now`; 0 most often. */
+  /** Milliseconds to read nothing after a read of so many bytes that was worked on until `now`; 0 most often. */
   after(bytes: number, workedMs: number, now: number): number {
     this.#reads++;
     this.#bytes += bytes;

@@ -35,3 +35,37 @@ Deno.test("compileArguments() promises a build of every program from its task in
     assert.ok(!words.some((word) => /^--allow-(read|write)=.*\.data/.test(word)), program);
   }
 });
+
+Deno.test("tasks let a service read the modules of the threads that it starts, and builds carry them", async () => {
+  for (const service of ["smtp-server", "api-server"] as const) {
+    const threads = (await modulesOf(`services/${service}/main.ts`)).filter(isThread);
+    assert.ok(threads.includes("lib/users/bcrypt.ts"), threads.join());
+    const words = compileArguments(
+      { program: service, read: [], write: [] },
+      project.tasks[service],
+      "/tmp/variables",
+    );
+    const readable = words.find((word) => word.startsWith("--allow-read="))?.split(/[=,]/) ?? [];
+    for (const thread of threads) {
+      for (const module of await modulesOf(thread)) {
+        assert.ok(readable.includes(module), `${service} may not read ${module}`);
+        assert.ok(words.includes(module), `${service} is built without ${module}`);
+      }
+    }
+  }
+});
+
+function isThread(module: string): boolean {
+  return /^serveThread</m.test(Deno.readTextFileSync(module));
+}
+
+/** The project's own modules that one consists of, itself among them. */
+async function modulesOf(entry: string): Promise<readonly string[]> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", entry] }).output();
+  const root = `file://${Deno.cwd()}/`;
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    readonly modules: readonly { readonly specifier: string }[];
+  };
+  return modules.map(({ specifier }) => specifier).filter((specifier) => specifier.startsWith(root))
+    .map((specifier) => specifier.slice(root.length));
+}

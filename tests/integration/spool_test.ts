@@ -86,6 +86,22 @@ Deno.test("Spool drops what is still arriving when it is closed", () =>
     assert.deepEqual(namesIn(directory), []);
   }));
 
+Deno.test("Spool waits for what is being finished when it is closed, and its thread has ended for good", () =>
+  inFolder(async (directory) => {
+    const spool = await openSpool({ directory, memoryLimit: 10_000 });
+    const writer = spool.begin(newLabel());
+    await writer.write(someBytes(500_000));
+    const finishing = writer.finish();
+    await spool[Symbol.asyncDispose]();
+    const { body } = await finishing;
+    await assertHolds(body, someBytes(500_000));
+    await body[Symbol.asyncDispose]();
+    assert.deepEqual(namesIn(directory), []);
+    const late = spool.begin(newLabel());
+    await late.write(someBytes(15_000));
+    await assert.rejects(late.finish(), /Cannot use the thread arriving bodies: it was ended/);
+  }));
+
 Deno.test("BodyWriter tells a disk that fails to whoever writes or finishes, and leaves nothing", () =>
   inFolder(async (directory) => {
     const files: StoreFiles = {
@@ -116,14 +132,15 @@ Deno.test("Arrivals in a thread tell failures by the system's codes, and a body 
     await assert.rejects(arrivals.create(path, layout), codeIs("EEXIST"));
     await first.append(someBytes(4000));
     const hashing = first.hashes();
-    arrivals[Symbol.dispose]();
-    await assert.rejects(hashing, /Cannot use the thread arriving bodies: it was ended/);
-    await assert.rejects(first.append(someBytes(1000)), /of an earlier thread/);
     const next = await arrivals.create(join(directory, "b.part"), layout);
     await next.append(someBytes(10));
-    const content = createHash("sha256").update(someBytes(10).subarray(3)).digest();
-    assert.deepEqual((await next.hashes()).contentHash.toHex(), content.toString("hex"));
-    await next.close();
+    const content = createHash("sha256").update(someBytes(10).subarray(3)).digest("hex");
+    assert.equal((await next.hashes()).contentHash.toHex(), content);
+    await hashing;
+    const closing = next.close();
+    arrivals[Symbol.dispose]();
+    await assert.rejects(closing, /Cannot use the thread arriving bodies: it was ended/);
+    await assert.rejects(first.append(someBytes(1000)), /it was ended/);
   }));
 
 Deno.test("Body.stream() of a file closes it when it is cancelled, at whatever moment", () =>
