@@ -1,7 +1,7 @@
 import { runToJson } from "./child.ts";
 import type { Load } from "./load_kinds.ts";
 import type { LoadReport } from "./load_tally.ts";
-import { machineCpuSeconds, ProcessWatch } from "./measure.ts";
+import { machineAtRest, machineCpuSeconds, ProcessWatch } from "./measure.ts";
 import { medianOf, type Result, sumOfErrors, valuesOf } from "./result.ts";
 import type { Target } from "./target.ts";
 
@@ -24,7 +24,11 @@ export async function* compareServers(
     const runs = new Map<Target, Run[]>(targets.map((target) => [target, []]));
     for (const target of targets) await runLoad(target, load, ["--seconds", "2"]);
     for (let round = 0; round < rounds; round++) {
-      for (const [target, own] of runs) own.push(await runLoad(target, load, ["--seconds", String(seconds)]));
+      for (const [target, own] of runs) {
+        // The one before may have accepted more than it has delivered.
+        await machineAtRest();
+        own.push(await runLoad(target, load, ["--seconds", String(seconds)]));
+      }
     }
     for (const [target, own] of runs) {
       const errors = sumOfErrors(own.map((run) => run.report));

@@ -67,6 +67,19 @@ export function machineCpuSeconds(): number {
   return (user + nice + system + irq + softirq) / ticksPerSecond;
 }
 
+const restMs = 500;
+const restCores = 0.1;
+const mostRests = 120;
+
+/** Resolves when the machine has done next to nothing for half a second; after a minute without that all the same. */
+export async function machineAtRest(): Promise<void> {
+  for (let i = 0; i < mostRests; i++) {
+    const before = machineCpuSeconds();
+    await new Promise((resolve) => setTimeout(resolve, restMs));
+    if (machineCpuSeconds() - before < restCores * restMs / 1_000) return;
+  }
+}
+
 /** Resident memory of one process in MiB; 0 when it is gone. */
 export function residentMiB(pid: number): number {
   return kibibytes(read(`/proc/${pid}/status`), "VmRSS") / 1_024;
