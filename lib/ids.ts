@@ -24,12 +24,15 @@ export const lastId = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 /** A new time-ordered id (UUIDv7, RFC 9562 section 5.7); ids of one process are strictly increasing. */
 export function newId<Kind extends Id<string>>(): Kind {
   const now = Math.max(Date.now(), lastMs);
-  const random = crypto.getRandomValues(new Uint8Array(10));
-  const view = new DataView(random.buffer);
-  counter = now === lastMs ? counter + 1 : view.getUint16(8) & 0x7ff;
+  if (drawnAt === drawn.length) {
+    crypto.getRandomValues(drawn);
+    drawnAt = 0;
+  }
+  const random = drawn.subarray(drawnAt, drawnAt += randomSize);
+  counter = now === lastMs ? counter + 1 : ((random[8] ?? 0) & 7) << 8 | (random[9] ?? 0);
   lastMs = counter > 0xfff ? now + 1 : now;
   if (counter > 0xfff) counter = 0;
-  view.setUint8(0, 0x80 | (view.getUint8(0) & 0x3f));
+  random[0] = 0x80 | ((random[0] ?? 0) & 0x3f);
   return dashed(
     lastMs.toString(16).padStart(12, "0") + "7" + counter.toString(16).padStart(3, "0") +
       random.subarray(0, 8).toHex(),
@@ -37,6 +40,10 @@ export function newId<Kind extends Id<string>>(): Kind {
 }
 let lastMs = 0;
 let counter = 0;
+const randomSize = 10;
+/** Random bytes for the next ids: a draw costs the same for many as for one. */
+const drawn = new Uint8Array(100 * randomSize);
+let drawnAt = drawn.length;
 
 function dashed(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;

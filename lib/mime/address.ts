@@ -32,9 +32,9 @@ export function parseMailbox(text: string): Mailbox | undefined {
   const domain = given.startsWith("[") ? normalLiteral(given) : normalDomain(given);
   if (domain === undefined) return undefined;
   const address = `${local}@${domain}`;
-  if (new TextEncoder().encode(address).length > longestAddress) return undefined;
-  // deno-lint-ignore no-control-regex -- ASCII is a range that begins with controls
-  return { local, domain, address, isInternational: !/^[\x00-\x7f]*$/.test(text) };
+  const isInternational = !isAscii(text);
+  const octets = isInternational ? new TextEncoder().encode(address).length : address.length;
+  return octets <= longestAddress ? { local, domain, address, isInternational } : undefined;
 }
 
 /** A domain name as lower-case A-labels, so that two spellings compare equal; undefined when it is none. */

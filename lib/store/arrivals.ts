@@ -16,9 +16,8 @@ export interface BodyHashes {
 /** A large body on its way into a file. */
 export interface Arrival extends StoreFile {
   /**
-   * Writes the body's next bytes and hashes them; the first call brings at least all that was added.
-   * Leave the bytes, which
-   * are in shared memory where a thread is to have them, as they are until it resolves.
+   * Writes the body's next bytes and hashes them; the first call brings at least all that was added. Leave the bytes,
+   * which are in shared memory where a thread is to have them, as they are until it resolves.
    */
   append(bytes: Uint8Array): Promise<void>;
   /** Of all that was appended; to be asked for once. */

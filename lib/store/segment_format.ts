@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
 import type { BodyLabel } from "./message_store.ts";
 
@@ -15,7 +16,6 @@ export const maxLabelSize = 4 << 20;
 
 const prefixMagic = Uint8Array.of(0x93, 0x73, 0x6d, 0x74, 0x70, 0x6c, 0x62, 0x01);
 const fixedMagic = Uint8Array.of(0x93, 0x73, 0x6d, 0x74, 0x70, 0x62, 0x64, 0x01);
-const encoder = new TextEncoder();
 
 /** What is written before a body besides its label. */
 export interface BodyFacts {
@@ -27,8 +27,9 @@ export interface BodyFacts {
 /** Everything that stands before a body; its size depends on the label alone. */
 export function encodeHeader(label: BodyLabel, facts: BodyFacts): Uint8Array {
   const text = encodeLabel(label);
-  const header = new Uint8Array(prefixSize + text.length + fixedSize);
-  const view = new DataView(header.buffer);
+  // Out of a pool, so that not every message makes buffers of its own; all of it is written below.
+  const header = Buffer.allocUnsafe(prefixSize + text.length + fixedSize);
+  const view = new DataView(header.buffer, header.byteOffset);
   header.set(prefixMagic);
   view.setUint32(8, text.length);
   view.setUint32(12, crc32(text));
@@ -39,6 +40,7 @@ export function encodeHeader(label: BodyLabel, facts: BodyFacts): Uint8Array {
   view.setBigUint64(at + 16, BigInt(facts.storedAtMs));
   header.set(facts.sha256, at + 24);
   view.setUint32(at + 56, crc32(header.subarray(at, at + 56)));
+  view.setUint32(at + 60, 0);
   return header;
 }
 
@@ -48,7 +50,7 @@ export function headerSize(label: BodyLabel): number {
 }
 
 function encodeLabel({ id, group, user, mailFrom, recipients }: BodyLabel): Uint8Array {
-  const text = encoder.encode(JSON.stringify({ id, group, user, mailFrom, recipients }));
+  const text = Buffer.from(JSON.stringify({ id, group, user, mailFrom, recipients }));
   if (text.length <= maxLabelSize) return text;
   throw new Error(`Cannot store a body with its envelope: the envelope has ${text.length} bytes`);
 }

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { type MessageId, newId } from "../../lib/ids.ts";
 import type { ClientTrace, EnvelopeRecipient, Submission } from "../../lib/messages/message.ts";
 import type { HeaderFacts } from "../../lib/mime/headers.ts";
@@ -247,7 +248,7 @@ export class Session {
         this.#judgeHeader(facts, policy);
         const added = missingFields({ date: facts.hasDate, messageId: facts.hasMessageId }, passage);
         const { id, group, user, mailFrom } = envelope;
-        const prefix = new TextEncoder().encode(receivedField(passage, rules.received) + added);
+        const prefix = Buffer.from(receivedField(passage, rules.received) + added);
         return intake.begin({ id, group, user, mailFrom, recipients: passage.recipients }, prefix);
       },
     });
