@@ -153,14 +153,17 @@ function answer<Item, Result>(
 
 /** First in, first out within a lane; lanes take turns, also from one batch to the next. */
 class Lanes<Entry extends { readonly bytes: number }> {
-  // The map's order is the order of turns: a lane that was served goes to its end.
-  readonly #lanes = new Map<string, Fifo<Entry>>();
+  /** Those that are empty stay for a while: see `Crowd` for why nothing should come and go in a Map. */
+  readonly #byName = new Map<string, Fifo<Entry>>();
+  /** The lanes with entries; one that was served goes to the end. */
+  readonly #turns = new Fifo<Fifo<Entry>>();
+  #mostKept = leastKept;
   size = 0;
   bytes = 0;
 
   add(name: string, entry: Entry): void {
-    let lane = this.#lanes.get(name);
-    if (!lane) this.#lanes.set(name, lane = new Fifo());
+    const lane = this.#byName.get(name) ?? this.#open(name);
+    if (lane.first === undefined) this.#turns.push(lane);
     lane.push(entry);
     this.size++;
     this.bytes += entry.bytes;
@@ -169,38 +172,52 @@ class Lanes<Entry extends { readonly bytes: number }> {
   take(maxItems: number, maxBytes: number): readonly Entry[] {
     const batch: Entry[] = [];
     let bytes = 0;
-    // A served lane is put back at the end and so comes round again within this very loop.
-    for (const [name, lane] of this.#lanes) {
-      const next = lane.peek();
-      if (!next || batch.length >= maxItems || (batch.length > 0 && bytes + next.bytes > maxBytes)) break;
+    while (batch.length < maxItems) {
+      const lane = this.#turns.first;
+      const next = lane?.first;
+      if (!lane || !next || (batch.length > 0 && bytes + next.bytes > maxBytes)) break;
       batch.push(next);
       bytes += next.bytes;
       lane.shift();
-      this.#lanes.delete(name);
-      if (lane.peek()) this.#lanes.set(name, lane);
+      this.#turns.shift();
+      if (lane.first !== undefined) this.#turns.push(lane);
     }
     this.size -= batch.length;
     this.bytes -= bytes;
     return batch;
   }
+
+  #open(name: string): Fifo<Entry> {
+    if (this.#byName.size >= this.#mostKept) {
+      for (const [other, { first }] of this.#byName) if (first === undefined) this.#byName.delete(other);
+      this.#mostKept = Math.max(leastKept, 2 * this.#byName.size);
+    }
+    const lane = new Fifo<Entry>();
+    this.#byName.set(name, lane);
+    return lane;
+  }
 }
+
+/** Lanes, empty ones included, that are kept before the empty ones are forgotten. */
+const leastKept = 1_000;
 
 /** A queue that forgets what it gave without moving the rest each time. */
 class Fifo<Entry> {
-  #entries: Entry[] = [];
+  #entries: (Entry | undefined)[] = [];
   #head = 0;
+
+  get first(): Entry | undefined {
+    return this.#entries[this.#head];
+  }
 
   push(entry: Entry): void {
     this.#entries.push(entry);
   }
 
-  peek(): Entry | undefined {
-    return this.#entries[this.#head];
-  }
-
   shift(): void {
-    this.#head++;
-    if (this.#head < 1024 || this.#head * 2 < this.#entries.length) return;
+    this.#entries[this.#head++] = undefined;
+    if (this.#head < 1024 && this.#head < this.#entries.length) return;
+    if (this.#head * 2 < this.#entries.length) return;
     this.#entries = this.#entries.slice(this.#head);
     this.#head = 0;
   }

@@ -1,5 +1,6 @@
 // @ts-types="@types/pg"
 import pg from "pg";
+import { withinTime } from "../deadlines.ts";
 import type { GroupId } from "../ids.ts";
 import { CommitInDoubt, isAnswerLost, isOutage } from "./faults.ts";
 import { mostShared, SharedConnections } from "./shared_connections.ts";
@@ -58,10 +59,20 @@ export interface HeldLock extends AsyncDisposable {
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 pg.types.setTypeParser(pg.types.builtins.DATE, (text: string) => text);
 
+/** Connections that a pool keeps however long nobody uses them. */
+const keptIdle = 5;
+
 /** Opens a pool; connections are made when they are needed, so opening succeeds while the database is down. */
 export function openDatabase(options: DatabaseOptions): Database {
   const config = clientConfig(options);
-  const pool = new pg.Pool({ ...config, max: options.poolMax ?? 20, idleTimeoutMillis: 30_000 });
+  const pool = new pg.Pool({
+    ...config,
+    max: options.poolMax ?? 20,
+    idleTimeoutMillis: 30_000,
+    // The driver would set a timer for each statement and for each connection that is handed back (see setAlarm).
+    query_timeout: 0,
+    min: keptIdle,
+  });
   pool.on("error", (error) => options.onIdleError?.(error));
   // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
   pool.on("connect", (client) => client.on("error", noteNothing));
@@ -69,12 +80,13 @@ export function openDatabase(options: DatabaseOptions): Database {
   forFinding.on("error", (error) => options.onIdleError?.(error));
   forFinding.on("connect", (client) => client.on("error", noteNothing));
   const found = new SharedConnections<pg.QueryResult>(() => forFinding.connect(), isOutage);
-  const run: Run = ({ name, text }, values) => pool.query({ name, text, values });
+  const ask: Ask = (client, query) => withinTime(answerMs(options), answerTo(client, query));
+  const run: Run = ({ name, text }, values) => askOnce(pool, ask, { name, text, values });
   const system = timed(options, run) as SystemSql;
   return {
     system,
-    transaction: (work) => inTransaction(pool, options, undefined, (sql) => work(sql as SystemSql)),
-    forGroup: (group, work) => inTransaction(pool, options, group, (sql) => work(sql as GroupSql)),
+    transaction: (work) => inTransaction(pool, ask, options, undefined, (sql) => work(sql as SystemSql)),
+    forGroup: (group, work) => inTransaction(pool, ask, options, group, (sql) => work(sql as GroupSql)),
     reading: (group) => timed(options, confined(run, group)) as GroupSql,
     finding: (group) => timed(options, confined((...asked) => found.query(...asked), group)) as GroupSql,
     listen: (channel, handler, onGap) => listenForever(() => openListener(config), channel, handler, onGap),
@@ -93,6 +105,11 @@ export function openDatabase(options: DatabaseOptions): Database {
 
 function confined(run: Run, group: GroupId): Run {
   return (statement, values) => run(withinGroup(statement, values.length), [...values, group]);
+}
+
+/** A server that hangs must not hang us: we give up a little after it should have. */
+function answerMs({ statementTimeoutMs = 30_000 }: DatabaseOptions): number {
+  return statementTimeoutMs + 5_000;
 }
 
 function clientConfig(options: DatabaseOptions): pg.ClientConfig {
@@ -119,14 +136,36 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     options: switches.join(" "),
     application_name: options.applicationName ?? "smtp-proxy",
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
-    // A server that hangs must not hang us: the driver gives up a little after the server should have.
-    query_timeout: (options.statementTimeoutMs ?? 30_000) + 5_000,
+    query_timeout: answerMs(options),
     keepAlive: true,
     pipeline: true,
   } as pg.ClientConfig;
 }
 
 type Run = (statement: Statement, values: unknown[]) => Promise<pg.QueryResult>;
+/** Asks on a connection, and no longer than an answer may take. */
+type Ask = (client: pg.PoolClient, query: pg.QueryConfig) => Promise<pg.QueryResult>;
+
+/** Told by a callback: with the driver's own promises every answer lived as long as if it were kept (see Crowd). */
+function answerTo(client: pg.PoolClient, query: pg.QueryConfig): Promise<pg.QueryResult> {
+  return new Promise((resolve, reject) =>
+    client.query(query, (error, result) => error ? reject(error) : resolve(result))
+  );
+}
+
+/** A connection on which something failed is closed. */
+async function askOnce(pool: pg.Pool, ask: Ask, query: pg.QueryConfig): Promise<pg.QueryResult> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    return await ask(client, query);
+  } catch (error) {
+    broken = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
 
 function timed(options: DatabaseOptions, run: Run): Sql {
   return async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
@@ -149,6 +188,7 @@ function timed(options: DatabaseOptions, run: Run): Sql {
  */
 async function inTransaction<T>(
   pool: pg.Pool,
+  ask: Ask,
   options: DatabaseOptions,
   group: GroupId | undefined,
   work: (sql: Sql) => Promise<T>,
@@ -156,22 +196,22 @@ async function inTransaction<T>(
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    const opening = [client.query("begin")];
-    if (group !== undefined) opening.push(client.query(groupSetting, [group]));
+    const opening = [ask(client, { text: "begin" })];
+    if (group !== undefined) opening.push(ask(client, { text: groupSetting, values: [group] }));
     const opened = Promise.all(opening);
     // Its failure is reported below; here it only must not be called unhandled while the work runs.
     opened.catch(noteNothing);
     let result: T;
     try {
       result = await work(
-        timed(options, ({ name, text }, values) => client.query({ name, text, values })),
+        timed(options, ({ name, text }, values) => ask(client, { name, text, values })),
       );
       await opened;
     } catch (error) {
-      await client.query("rollback").catch((failure: Error) => broken = failure);
+      await ask(client, { text: "rollback" }).catch((failure: Error) => broken = failure);
       throw error;
     }
-    await commit(client).catch((error: Error) => {
+    await commit(ask(client, { text: "commit" })).catch((error: Error) => {
       broken = error;
       throw error;
     });
@@ -183,9 +223,9 @@ async function inTransaction<T>(
 
 const groupSetting = "select set_config('app.current_group_id', $1, true)";
 
-async function commit(client: pg.PoolClient): Promise<void> {
+async function commit(asked: Promise<pg.QueryResult>): Promise<void> {
   try {
-    const answer = await client.query("commit");
+    const answer = await asked;
     if (answer.command !== "COMMIT") throw new Error(`Cannot commit: the server answered ${answer.command}`);
   } catch (error) {
     if (isAnswerLost(error)) throw new CommitInDoubt("No answer to COMMIT", { cause: error });

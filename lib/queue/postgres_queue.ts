@@ -1,3 +1,5 @@
+import { clearAlarm, setAlarm } from "../alarms.ts";
+import { Crowd } from "../crowd.ts";
 import type { GroupId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
 import { isAnswerLost } from "../postgres/faults.ts";
@@ -46,7 +48,7 @@ class PostgresQueue implements Queue {
   readonly #pushed = new Map<GroupId, number>();
   readonly #closing = new AbortController();
   readonly #ringing = new EventTarget();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new Crowd<Promise<unknown>>();
   /**
    * Notifies also when the lane was not empty, unlike ruling 3.11 for pushes: to know, the ingesting statement would
    * look for an older entry of the group, from the start of its lane's index through all the dead ones there, for it
@@ -296,19 +298,20 @@ class PostgresQueue implements Queue {
   /** What the database says, or after `timeoutMs` that it says nothing. */
   async #ask<T>(answer: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new NoAnswer(this.#timeoutMs)), this.#timeoutMs);
+    const alarm = setAlarm(this.#timeoutMs, () => late.reject(new NoAnswer(this.#timeoutMs)));
     this.#keep(answer);
     try {
       return await Promise.race([answer, late.promise]);
     } finally {
-      clearTimeout(timer);
+      clearAlarm(alarm);
     }
   }
 
   /** Closing waits for what is under way. */
   #keep(work: Promise<unknown>): void {
-    const kept = work.then(settled, settled).finally(() => this.#running.delete(kept));
-    this.#running.add(kept);
+    const place = this.#running.enter(work);
+    const ended = () => this.#running.leave(work, place);
+    work.then(ended, ended);
   }
 }
 
@@ -325,5 +328,3 @@ function isDoubtful(error: Error): boolean {
   if (error instanceof NoAnswer) return true;
   return isAnswerLost(error) && !/ECONNREFUSED|ENOTFOUND|timeout expired/.test(String(error));
 }
-
-function settled(): void {}

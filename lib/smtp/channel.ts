@@ -1,6 +1,7 @@
 import type { Buffer } from "node:buffer";
 import net from "node:net";
 import tls from "node:tls";
+import { type Alarm, clearAlarm, setAlarm } from "../alarms.ts";
 import { SmtpFailure } from "./failure.ts";
 import type { SmtpFailureCode } from "./failure.ts";
 import { ReplyReader } from "./reply.ts";
@@ -27,7 +28,7 @@ export interface TlsExpectation {
 interface Waiting {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (failure: SmtpFailure) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
+  readonly alarm: Alarm;
 }
 
 /** A socket that speaks in commands and replies. After a failure every later call fails with the same one. */
@@ -64,9 +65,9 @@ export class Channel {
     };
     const onError = (error: Error) => fail("connect_failed", error.message, error);
     const onAbort = () => fail("aborted", "the call was ended");
-    const timer = setTimeout(() => fail("connect_timeout", "no answer in time"), timeLeft(limitMs, bounds));
+    const alarm = setAlarm(timeLeft(limitMs, bounds), () => fail("connect_timeout", "no answer in time"));
     const settle = () => {
-      clearTimeout(timer);
+      clearAlarm(alarm);
       bounds.signal.removeEventListener("abort", onAbort);
       socket.removeAllListeners();
     };
@@ -114,11 +115,11 @@ export class Channel {
     if (ready !== undefined) return Promise.resolve(ready);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
-    const timer = setTimeout(
-      () => this.destroy(new SmtpFailure("timeout", "The server did not answer in time")),
+    const alarm = setAlarm(
       timeLeft(limitMs, bounds),
+      () => this.destroy(new SmtpFailure("timeout", "The server did not answer in time")),
     );
-    this.#waiting = { resolve, reject, timer };
+    this.#waiting = { resolve, reject, alarm };
     return promise;
   }
 
@@ -133,12 +134,12 @@ export class Channel {
     if (this.#failure !== undefined || this.hasReply || !this.#socket.writableNeedDrain) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#drained = resolve;
-    const timer = setTimeout(
-      () => this.destroy(new SmtpFailure("timeout", "The server did not take the message in time")),
+    const alarm = setAlarm(
       timeLeft(Infinity, bounds),
+      () => this.destroy(new SmtpFailure("timeout", "The server did not take the message in time")),
     );
     await promise;
-    clearTimeout(timer);
+    clearAlarm(alarm);
     this.#drained = undefined;
   }
 
@@ -171,17 +172,17 @@ export class Channel {
       return Promise.reject(this.#failure);
     }
     this.#socket = secured;
-    const timer = setTimeout(
-      () => this.destroy(new SmtpFailure("timeout", "The TLS handshake did not end in time")),
+    const alarm = setAlarm(
       timeLeft(limitMs, bounds),
+      () => this.destroy(new SmtpFailure("timeout", "The TLS handshake did not end in time")),
     );
     this.#onFailure = (failure) => {
-      clearTimeout(timer);
+      clearAlarm(alarm);
       reject(failure);
     };
     this.#listen(secured, (error) => tlsFailure(error));
     secured.once("secureConnect", () => {
-      clearTimeout(timer);
+      clearAlarm(alarm);
       this.#onFailure = undefined;
       secured.removeAllListeners("error");
       secured.on("error", (error) => this.#lost(error));
@@ -198,7 +199,7 @@ export class Channel {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting !== undefined) {
-      clearTimeout(waiting.timer);
+      clearAlarm(waiting.alarm);
       waiting.reject(failure);
     }
     this.#drained?.();
@@ -239,7 +240,7 @@ export class Channel {
       return;
     }
     this.#waiting = undefined;
-    clearTimeout(waiting.timer);
+    clearAlarm(waiting.alarm);
     waiting.resolve(reply);
   }
 }

@@ -1,3 +1,4 @@
+import { clearAlarm, setAlarm } from "../alarms.ts";
 import type { CallBounds } from "./channel.ts";
 import type { SmtpClient } from "./client.ts";
 import { SmtpFailure } from "./failure.ts";
@@ -114,11 +115,13 @@ export class SmtpPool implements AsyncDisposable {
   async #turn(bounds: CallBounds): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push(resolve);
-    const timer = setTimeout(resolve, Math.max(1, bounds.deadline - performance.now()));
-    bounds.signal.addEventListener("abort", () => resolve(), { once: true });
+    const alarm = setAlarm(Math.max(1, bounds.deadline - performance.now()), resolve);
+    const abort = () => resolve();
+    bounds.signal.addEventListener("abort", abort);
     if (bounds.signal.aborted) resolve();
     await promise;
-    clearTimeout(timer);
+    clearAlarm(alarm);
+    bounds.signal.removeEventListener("abort", abort);
     const index = this.#waiting.indexOf(resolve);
     if (index >= 0) this.#waiting.splice(index, 1);
     if (bounds.signal.aborted) throw new SmtpFailure("aborted", "The call was ended");

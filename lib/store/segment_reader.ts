@@ -26,6 +26,7 @@ export class SegmentReader implements AsyncDisposable {
   readonly #now: () => number;
   // The map's order is the order of last use.
   readonly #open = new Map<string, OpenFile>();
+  #lastRead = "";
   readonly #closing = new Set<Promise<void>>();
 
   constructor(options: SegmentReaderOptions) {
@@ -95,8 +96,10 @@ export class SegmentReader implements AsyncDisposable {
     if (!file) {
       file = { handle: open(join(this.#root, path), "r"), since: this.#now(), users: 0, dropped: false };
     }
-    this.#open.delete(path);
+    // One read again and again keeps its place: nothing should come and go in a Map by the thousand (see `Crowd`).
+    if (this.#lastRead !== path) this.#open.delete(path);
     this.#open.set(path, file);
+    this.#lastRead = path;
     file.users++;
     return file;
   }

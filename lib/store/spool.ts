@@ -1,4 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
+import { Crowd } from "../crowd.ts";
 import { arrivalsInThread } from "./arrival_thread.ts";
 import { type Arrival, type ArrivalLayout, type Arrivals, arrivalsOn, type BodyHashes } from "./arrivals.ts";
 import type { Body } from "./body.ts";
@@ -56,7 +57,7 @@ export async function openSpool(
 ): Promise<Spool> {
   await mkdir(directory, { recursive: true, mode: 0o770 });
   await removeStaleParts(directory);
-  const open = new Set<Writer>();
+  const open = new Crowd<Writer>();
   const buffers = new Buffers(memoryLimit);
   const arrivals = files === undefined ? arrivalsInThread() : arrivalsOn(files);
   return {
@@ -68,9 +69,9 @@ export async function openSpool(
         buffers,
         label,
         prefix,
-        onEnd: () => open.delete(writer),
+        onEnd: () => open.leave(writer, place),
       });
-      open.add(writer);
+      const place = open.enter(writer);
       return writer;
     },
     async [Symbol.asyncDispose]() {

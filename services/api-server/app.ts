@@ -1,6 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { TooManyWaiting } from "../../lib/coalesce.ts";
-import { Deadlines, Late } from "../../lib/deadlines.ts";
+import { Late, withinTime } from "../../lib/deadlines.ts";
 import { isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { LogFields } from "../../lib/telemetry/log_fields.ts";
@@ -53,7 +53,6 @@ export function createApp(options: AppOptions): App {
   const { operations, limits, onRequest, onFault } = options;
   const inner = createRoutes(options);
   const addressOf = clientAddresses(limits.trustedNetworks);
-  const deadlines = new Deadlines(limits.writeTimeout);
   return async (request, asker) => {
     const start = performance.now();
     const answered = await operations(request, asker);
@@ -71,7 +70,7 @@ export function createApp(options: AppOptions): App {
         const read = await readRequest(request, limits.maxBody, limits.readTimeout);
         const onRoute = (path: string) => void (route = path);
         const answer = inner.fetch(read.request, { call, onRoute, bytes: read.bytes });
-        return await deadlines.limit(Promise.resolve(answer));
+        return await withinTime(limits.writeTimeout, Promise.resolve(answer));
       } catch (error) {
         return failed(error, call, onFault);
       }

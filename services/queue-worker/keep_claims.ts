@@ -1,3 +1,4 @@
+import { KeyedCrowd } from "../../lib/crowd.ts";
 import type { MessageId } from "../../lib/ids.ts";
 import { type Claim, renewClaims } from "../../lib/messages/claims_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
@@ -36,7 +37,7 @@ const retryMs = 1000;
 /** Renews the claims of this process at a third of their lease, in one statement for all (ruling 3.5). */
 export class KeptClaims implements AsyncDisposable {
   readonly #options: KeepClaimsOptions;
-  readonly #held = new Map<number, Held>();
+  readonly #held = new KeyedCrowd<number, Held>((number) => number);
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
@@ -47,12 +48,12 @@ export class KeptClaims implements AsyncDisposable {
 
   /** The numbers of all claims held now. */
   numbers(): readonly number[] {
-    return [...this.#held.keys()];
+    return [...this.#held.entries()].map(([number]) => number);
   }
 
   /** Takes up a claim that was just made; `askedAt` is when it was asked for, by `performance.now()`. */
   take(claim: Claim, askedAt: number): void {
-    this.#held.set(claim.number, {
+    this.#held.enter(claim.number, {
       message: claim.message.id,
       controller: new AbortController(),
       renewedAt: askedAt,
@@ -79,12 +80,12 @@ export class KeptClaims implements AsyncDisposable {
 
   /** Forgets a claim that has ended; it is renewed no more. */
   drop(number: number): void {
-    this.#held.delete(number);
+    this.#held.leave(number);
   }
 
   /** Stops all work at once. */
   abortAll(): void {
-    for (const { controller } of this.#held.values()) controller.abort(new Interrupted("stopped"));
+    for (const [, { controller }] of [...this.#held.entries()]) controller.abort(new Interrupted("stopped"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,7 +111,7 @@ export class KeptClaims implements AsyncDisposable {
   }
 
   async #renewAll(): Promise<void> {
-    const all = [...this.#held];
+    const all = [...this.#held.entries()];
     for (let start = 0; start < all.length; start += batchSize) {
       await this.#renew(all.slice(start, start + batchSize));
     }
@@ -124,7 +125,7 @@ export class KeptClaims implements AsyncDisposable {
     const kept = await renewClaims(sql, claims, leaseMs);
     for (const [number, held] of batch) {
       if (kept.has(number)) held.renewedAt = askedAt;
-      else if (!held.isEnding && this.#held.delete(number)) {
+      else if (!held.isEnding && this.#held.leave(number)) {
         onLost();
         log.warn("claim lost", { messageId: held.message });
         held.controller.abort(new Interrupted("claim_lost"));

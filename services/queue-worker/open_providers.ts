@@ -79,6 +79,7 @@ export class OpenProviders implements AsyncDisposable {
   readonly #now: () => number;
   // The map's order is the order of last use.
   readonly #entries = new Map<GroupId, Entry>();
+  #lastBorrowed: GroupId | undefined;
   readonly #loading = new Map<GroupId, Promise<Entry>>();
   readonly #closing = new Set<Promise<void>>();
 
@@ -92,8 +93,10 @@ export class OpenProviders implements AsyncDisposable {
     let entry = this.#fresh(group, revision) ?? await this.#load(group, revision);
     while (entry.isRetired) entry = await this.#load(group, revision);
     entry.users++;
-    this.#entries.delete(group);
+    // One group's turn after turn keeps its place: nothing should come and go in a Map by the thousand (see `Crowd`).
+    if (this.#lastBorrowed !== group) this.#entries.delete(group);
     this.#entries.set(group, entry);
+    this.#lastBorrowed = group;
     let isBorrowed = true;
     return {
       routing: entry.routing,

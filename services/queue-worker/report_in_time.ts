@@ -1,3 +1,5 @@
+import { clearAlarm, setAlarm } from "../../lib/alarms.ts";
+
 /**
  * What the work reports, or a rejection once `limitMs` has passed. The work's signal is aborted with the one given and
  * when its report comes too late, so that it begins nothing of which nobody would learn.
@@ -7,16 +9,21 @@ export async function reportInTime<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const late = new AbortController();
+  // Not AbortSignal.any: what it makes is known by weak references alone, each a burden to the collector.
+  const own = new AbortController();
+  const pass = () => own.abort(signal.reason);
+  if (signal.aborted) pass();
+  signal.addEventListener("abort", pass);
   const lost = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
+  const alarm = setAlarm(limitMs, () => {
     const why = new Error(`No report after ${limitMs} ms`);
     lost.reject(why);
-    late.abort(why);
-  }, limitMs);
+    own.abort(why);
+  });
   try {
-    return await Promise.race([work(AbortSignal.any([signal, late.signal])), lost.promise]);
+    return await Promise.race([work(own.signal), lost.promise]);
   } finally {
-    clearTimeout(timer);
+    clearAlarm(alarm);
+    signal.removeEventListener("abort", pass);
   }
 }

@@ -18,7 +18,8 @@ export class Slots {
   readonly #now: () => number;
   readonly #held = new Map<GroupId, number>();
   readonly #slowAt = new Map<GroupId, number>();
-  readonly #waiting = new Set<Waiting>();
+  /** Who waits longest comes first. */
+  #waiting: Waiting[] = [];
   #used = 0;
   #closed: { readonly reason: unknown } | undefined;
 
@@ -37,13 +38,13 @@ export class Slots {
   async take(group: GroupId, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed.reason;
-    if (this.#waiting.size === 0 && this.#mayHave(group)) return this.#grant(group);
+    if (this.#waiting.length === 0 && this.#mayHave(group)) return this.#grant(group);
     const { promise, resolve, reject } = Promise.withResolvers<Disposable>();
     const waiting: Waiting = { group, give: resolve, refuse: reject };
     const leave = () => {
-      if (this.#waiting.delete(waiting)) reject(signal.reason);
+      if (this.#leave(waiting)) reject(signal.reason);
     };
-    this.#waiting.add(waiting);
+    this.#waiting.push(waiting);
     signal.addEventListener("abort", leave);
     try {
       this.#serve();
@@ -57,7 +58,7 @@ export class Slots {
   close(reason: unknown): void {
     this.#closed = { reason };
     for (const waiting of this.#waiting) waiting.refuse(reason);
-    this.#waiting.clear();
+    this.#waiting = [];
   }
 
   #mayHave(group: GroupId): boolean {
@@ -103,9 +104,15 @@ export class Slots {
 
   #serve(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
-      this.#waiting.delete(next);
+      this.#leave(next);
       next.give(this.#grant(next.group));
     }
+  }
+
+  #leave(waiting: Waiting): boolean {
+    const at = this.#waiting.indexOf(waiting);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    return at >= 0;
   }
 
   /** Of those that may have a place, the first of the group that holds fewest. */

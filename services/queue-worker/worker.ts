@@ -1,3 +1,4 @@
+import { Crowd } from "../../lib/crowd.ts";
 import type { GroupId } from "../../lib/ids.ts";
 import type { Lease, Queue } from "../../lib/queue/queue.ts";
 import { sleepFor } from "../../lib/retry.ts";
@@ -24,7 +25,7 @@ const lookMs = 100;
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #byGroup = new Map<GroupId, number>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Crowd<Promise<void>>();
   readonly #drain = new AbortController();
   readonly #reserving: Promise<void>;
   #freed = Promise.withResolvers<void>();
@@ -102,14 +103,14 @@ export class Worker {
     const { group } = lease;
     this.#byGroup.set(group, (this.#byGroup.get(group) ?? 0) + 1);
     const running = this.#runOne(lease).finally(() => {
-      this.#running.delete(running);
+      this.#running.leave(running, place);
       const left = (this.#byGroup.get(group) ?? 1) - 1;
       if (left === 0) this.#byGroup.delete(group);
       else this.#byGroup.set(group, left);
       this.#freed.resolve();
       this.#freed = Promise.withResolvers();
     });
-    this.#running.add(running);
+    const place = this.#running.enter(running);
   }
 
   async #runOne(lease: Lease): Promise<void> {

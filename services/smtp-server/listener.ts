@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import { Crowd } from "../../lib/crowd.ts";
 import { type ConnectionLimits, Conversation, type Wire } from "./conversation.ts";
 import { type Front, openFront, type Origin, SocketCounter } from "./front.ts";
 import { Input } from "./input.ts";
@@ -57,7 +58,7 @@ class Hall {
   readonly counter: SocketCounter;
   readonly connections = new Set<Connection>();
   /** Work that goes on after its connection, such as removing a spool file. */
-  readonly pending = new Set<Promise<void>>();
+  readonly #pending = new Crowd<Promise<void>>();
   readonly #servers: LibraryServer[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
   isStopping = false;
@@ -118,11 +119,12 @@ class Hall {
 
   /** Keeps hold of work nobody waits for; a failure is logged. */
   follow(work: Promise<void>): void {
-    const followed = work.catch((error: unknown) =>
-      this.options.log.error("cannot drop a message", { error })
-    )
-      .finally(() => this.pending.delete(followed));
-    this.pending.add(followed);
+    const place = this.#pending.enter(work);
+    const ended = () => this.#pending.leave(work, place);
+    work.then(ended, (error: unknown) => {
+      ended();
+      this.options.log.error("cannot drop a message", { error });
+    });
   }
 
   async close(limitMs: number): Promise<void> {
@@ -135,7 +137,7 @@ class Hall {
     for (const connection of this.connections) connection.destroy();
     if (this.connections.size > 0) await emptied;
     clearInterval(this.#timer);
-    await Promise.race([Promise.all(this.pending), reached]);
+    await Promise.race([Promise.allSettled(this.#pending), reached]);
     clearTimeout(limit);
   }
 

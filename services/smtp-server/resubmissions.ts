@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { KeyedCrowd } from "../../lib/crowd.ts";
 import type { MessageId } from "../../lib/ids.ts";
 import type { Submission } from "../../lib/messages/message.ts";
 
@@ -21,7 +22,9 @@ export function submissionHash(submission: Submission): Uint8Array | undefined {
 /** Submissions of this process that have no answer yet; the database knows those that have. */
 export class Resubmissions {
   readonly isOn: boolean;
-  readonly #underWay = new Map<string, Promise<MessageId>>();
+  readonly #underWay = new KeyedCrowd<string, Promise<MessageId>>((hex) =>
+    Number.parseInt(hex.slice(0, 2), 16)
+  );
 
   constructor(windowMs: number) {
     this.isOn = windowMs > 0;
@@ -36,11 +39,11 @@ export class Resubmissions {
       if (id !== undefined) return id;
     }
     const running = work();
-    this.#underWay.set(key, running);
+    this.#underWay.enter(key, running);
     try {
       return await running;
     } finally {
-      this.#underWay.delete(key);
+      this.#underWay.leave(key);
     }
   }
 }

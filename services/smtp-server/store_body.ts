@@ -1,4 +1,4 @@
-import { Deadlines } from "../../lib/deadlines.ts";
+import { withinTime } from "../../lib/deadlines.ts";
 import type { StorageRef, Submission } from "../../lib/messages/message.ts";
 import { Refusal } from "../../lib/refusal.ts";
 import type { MessageStore } from "../../lib/store/message_store.ts";
@@ -23,12 +23,13 @@ export interface StoreBodyOptions {
 
 /** A full store is the client's to wait for; one that is unreachable is replaced by the row, for bodies small enough. */
 export function storeBody(options: StoreBodyOptions): StoreBody {
-  const deadlines = new Deadlines(options.putTimeoutMs);
   return async (submission) => {
     const { body } = submission;
     try {
       // A put that ends after its limit leaves a body without a row, which the collector removes.
-      return { storageRef: await deadlines.limit(options.store.put(labelOf(submission), body)) };
+      return {
+        storageRef: await withinTime(options.putTimeoutMs, options.store.put(labelOf(submission), body)),
+      };
     } catch (error) {
       // A store with too much waiting is as good as one that cannot be reached.
       const isOverloaded = error instanceof Refusal && error.code === "body_memory_full";
