@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import { Crowd } from "./crowd.ts";
 
 /** Something to do at a time, unless it is called off before. */
@@ -12,10 +13,12 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 let nextAt = Infinity;
 
 /**
- * Calls `ring` after so many milliseconds, as `setTimeout` does. For limits, of which thousands a second are set and
- * hardly any is reached: all of them together have one timer, because Deno keeps timers in a Map (see `Crowd`).
+ * Calls `ring` after so many milliseconds, as `setTimeout` does; never when they are infinite. For limits, of which
+ * thousands a second are set and hardly any is reached: all of them together have one timer, because Deno keeps timers
+ * in a Map (see `Crowd`).
  */
 export function setAlarm(ms: number, ring: () => void): Alarm {
+  if (Number.isNaN(ms)) throw new RangeError("Cannot set an alarm: its time is no number");
   const alarm = { at: performance.now() + ms, ring, place: -1 };
   alarm.place = pending.enter(alarm);
   if (alarm.at < nextAt) arm(alarm.at);
@@ -27,10 +30,14 @@ export function clearAlarm(alarm: Alarm): void {
   if (pending.leave(alarm, alarm.place) && pending.size === 0) arm(Infinity);
 }
 
+/** The most that `setTimeout` takes. */
+const longestMs = 2 ** 31 - 1;
+
 function arm(at: number): void {
   clearTimeout(timer);
   nextAt = at;
-  timer = at === Infinity ? undefined : setTimeout(look, Math.max(0, at - performance.now()));
+  const ms = Math.min(longestMs, Math.max(0, at - performance.now()));
+  timer = at === Infinity ? undefined : setTimeout(look, ms);
 }
 
 function look(): void {
@@ -42,11 +49,22 @@ function look(): void {
     else next = Math.min(next, alarm.at);
   }
   arm(next);
-  for (const alarm of due) if (pending.leave(alarm, alarm.place)) ringOf(alarm);
+  ringNext(due.sort((one, other) => other.at - one.at));
+}
+
+/** The earliest, which stands last; what it sets off has its turn before the next rings, and may call that off. */
+function ringNext(due: Alarm[]): void {
+  const alarm = due.pop();
+  if (alarm === undefined) return;
+  if (pending.leave(alarm, alarm.place)) {
+    if (pending.size === 0) arm(Infinity);
+    ringOne(alarm);
+  }
+  if (due.length > 0) setImmediate(ringNext, due);
 }
 
 /** What an alarm throws is nobody's to catch, and keeps no other from ringing. */
-function ringOf({ ring }: Alarm): void {
+function ringOne({ ring }: Alarm): void {
   try {
     ring();
   } catch (error) {

@@ -195,6 +195,21 @@ Deno.test("coalesce() lets lanes take turns, also from one batch to the next", a
   assert.deepEqual(batches, [["a1", "b1", "c1", "a2"], ["b2", "a3", "a4", "a5"], ["a6"]]);
 });
 
+Deno.test("coalesce() keeps a lane that waits while thousands of others come and go", async () => {
+  const { batches, run } = controlled();
+  // The first three share a lane, every other item has one of its own.
+  const call = coalesce(run, { maxItems: 5_000, laneOf: (item) => String(Math.max(3, item)) });
+  const early = numbers(4, 3_000).map(call);
+  await settleMicrotasks();
+  const waiting = [1, 2, ...numbers(3_001, 6_000), 3].map(call);
+  batches[0]?.end();
+  await Promise.all(early);
+  await settleMicrotasks();
+  batches[1]?.end();
+  await Promise.all(waiting);
+  assert.deepEqual(batches[1]?.items, [1, ...numbers(3_001, 6_000), 2, 3]);
+});
+
 Deno.test("coalesce() refuses at once when too many wait", async () => {
   const { batches, run } = controlled();
   const call = coalesce(run, { maxWaiting: 3 });

@@ -95,7 +95,7 @@ export const settings = {
 
   "database.url": setting(secretText, "postgres://smtp_proxy:smtp_proxy_dev@localhost:5432/smtp_proxy?sslmode=disable", "The service's own login to PostgreSQL"),
   "database.owner_url": setting(secretText, "", "The login that `migrate` uses; empty is `database.url`"),
-  "database.pool_min": setting(whole(0, 1000), 5, "Accepted without effect: connections are made when they are needed"),
+  "database.pool_min": setting(whole(0, 1000), 5, "Connections that stay open when nobody uses them"),
   "database.pool_max": setting(whole(1, 1000), 20, "Connections at a time"),
   "database.connect_timeout": setting(duration("100ms", "5m"), "5s", "Longest wait for a connection"),
 

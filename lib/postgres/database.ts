@@ -1,8 +1,9 @@
 // @ts-types="@types/pg"
 import pg from "pg";
-import { withinTime } from "../deadlines.ts";
+import type { Duplex } from "node:stream";
+import { clearAlarm, setAlarm } from "../alarms.ts";
 import type { GroupId } from "../ids.ts";
-import { CommitInDoubt, isAnswerLost, isOutage } from "./faults.ts";
+import { CommitInDoubt, isAnswerLost, isOutage, NoAnswer } from "./faults.ts";
 import { mostShared, SharedConnections } from "./shared_connections.ts";
 import {
   camelRow,
@@ -22,9 +23,13 @@ export interface DatabaseOptions {
   /** The role every connection switches to; without it the login's own rights apply. */
   readonly role?: string;
   readonly poolMax?: number;
+  /** Connections that stay open however long nobody uses them; others are closed after half a minute. */
+  readonly poolMin?: number;
   readonly connectTimeoutMs?: number;
   /** Longest time one statement may take on the server. */
   readonly statementTimeoutMs?: number;
+  /** How long the server's answer is waited for, should it hang; a little more than that when not given. */
+  readonly answerTimeoutMs?: number;
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string;
   /** Told of errors on connections nobody is using. */
@@ -59,9 +64,6 @@ export interface HeldLock extends AsyncDisposable {
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 pg.types.setTypeParser(pg.types.builtins.DATE, (text: string) => text);
 
-/** Connections that a pool keeps however long nobody uses them. */
-const keptIdle = 5;
-
 /** Opens a pool; connections are made when they are needed, so opening succeeds while the database is down. */
 export function openDatabase(options: DatabaseOptions): Database {
   const config = clientConfig(options);
@@ -71,7 +73,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     idleTimeoutMillis: 30_000,
     // The driver would set a timer for each statement and for each connection that is handed back (see setAlarm).
     query_timeout: 0,
-    min: keptIdle,
+    min: options.poolMin ?? 0,
   });
   pool.on("error", (error) => options.onIdleError?.(error));
   // A connection that is in use when it breaks tells its query, and also emits: without a listener that is fatal.
@@ -80,7 +82,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   forFinding.on("error", (error) => options.onIdleError?.(error));
   forFinding.on("connect", (client) => client.on("error", noteNothing));
   const found = new SharedConnections<pg.QueryResult>(() => forFinding.connect(), isOutage);
-  const ask: Ask = (client, query) => withinTime(answerMs(options), answerTo(client, query));
+  const ask: Ask = (client, query) => answerTo(client, query, answerMs(options));
   const run: Run = ({ name, text }, values) => askOnce(pool, ask, { name, text, values });
   const system = timed(options, run) as SystemSql;
   return {
@@ -108,8 +110,8 @@ function confined(run: Run, group: GroupId): Run {
 }
 
 /** A server that hangs must not hang us: we give up a little after it should have. */
-function answerMs({ statementTimeoutMs = 30_000 }: DatabaseOptions): number {
-  return statementTimeoutMs + 5_000;
+function answerMs({ statementTimeoutMs = 30_000, answerTimeoutMs }: DatabaseOptions): number {
+  return answerTimeoutMs ?? statementTimeoutMs + 5_000;
 }
 
 function clientConfig(options: DatabaseOptions): pg.ClientConfig {
@@ -138,6 +140,8 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
     query_timeout: answerMs(options),
     keepAlive: true,
+    // A connection that nobody uses tells of a host that is gone before it is wanted.
+    keepAliveInitialDelayMillis: 20_000,
     pipeline: true,
   } as pg.ClientConfig;
 }
@@ -146,11 +150,22 @@ type Run = (statement: Statement, values: unknown[]) => Promise<pg.QueryResult>;
 /** Asks on a connection, and no longer than an answer may take. */
 type Ask = (client: pg.PoolClient, query: pg.QueryConfig) => Promise<pg.QueryResult>;
 
-/** Told by a callback: with the driver's own promises every answer lived as long as if it were kept (see Crowd). */
-function answerTo(client: pg.PoolClient, query: pg.QueryConfig): Promise<pg.QueryResult> {
-  return new Promise((resolve, reject) =>
-    client.query(query, (error, result) => error ? reject(error) : resolve(result))
-  );
+/**
+ * Told by a callback: with the driver's own promises every answer lived as long as if it were kept (see Crowd). A
+ * connection whose answer does not come is cut, because to close it properly would be to wait for the answer.
+ */
+function answerTo(client: pg.PoolClient, query: pg.QueryConfig, limitMs: number): Promise<pg.QueryResult> {
+  return new Promise((resolve, reject) => {
+    const alarm = setAlarm(limitMs, () => {
+      reject(new NoAnswer(limitMs));
+      (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy();
+    });
+    client.query(query, (error, result) => {
+      clearAlarm(alarm);
+      if (error) reject(error);
+      else resolve(result);
+    });
+  });
 }
 
 /** A connection on which something failed is closed. */

@@ -3,6 +3,14 @@ export class CommitInDoubt extends Error {
   override readonly name = "CommitInDoubt";
 }
 
+/** PostgreSQL has not answered in time; the statement may still be carried out. */
+export class NoAnswer extends Error {
+  override readonly name = "NoAnswer";
+  constructor(limitMs: number) {
+    super(`PostgreSQL timeout: no answer in ${limitMs} ms`);
+  }
+}
+
 /** The SQLSTATE of a server's error, if it is one. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;

@@ -2,7 +2,7 @@ import { clearAlarm, setAlarm } from "../alarms.ts";
 import { Crowd } from "../crowd.ts";
 import type { GroupId } from "../ids.ts";
 import type { Database } from "../postgres/database.ts";
-import { isAnswerLost } from "../postgres/faults.ts";
+import { isAnswerLost, NoAnswer } from "../postgres/faults.ts";
 import { LaneCursors } from "./lane_cursors.ts";
 import * as entries from "./postgres_entries.ts";
 import type { Doorbell, LaneHead, Lease, PushResult, Queue, RowBells } from "./queue.ts";
@@ -312,14 +312,6 @@ class PostgresQueue implements Queue {
     const place = this.#running.enter(work);
     const ended = () => this.#running.leave(work, place);
     work.then(ended, ended);
-  }
-}
-
-/** The database has not answered in time; the statement may still be carried out. */
-class NoAnswer extends Error {
-  override readonly name = "NoAnswer";
-  constructor(ms: number) {
-    super(`No answer from PostgreSQL in ${ms} ms`);
   }
 }
 

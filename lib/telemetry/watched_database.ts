@@ -6,6 +6,7 @@ import type { Metrics } from "./metrics.ts";
 /** The values of the `database.*` settings. */
 export interface DatabaseSettings {
   readonly url: Secret;
+  readonly poolMin: number;
   readonly poolMax: number;
   readonly connectTimeout: number;
 }
@@ -26,6 +27,7 @@ export function openWatchedDatabase(settings: DatabaseSettings, watch: DatabaseW
   const database = openDatabase({
     url: settings.url.reveal(),
     role,
+    poolMin: settings.poolMin,
     poolMax: settings.poolMax,
     connectTimeoutMs: settings.connectTimeout,
     applicationName: service,

@@ -3,6 +3,8 @@ export interface TcpRelay extends AsyncDisposable {
   /** `127.0.0.1:<port>` or `[::1]:<port>`, where clients connect. */
   readonly address: string;
   readonly port: number;
+  /** Connections that their clients have not closed, also while nothing is passed on. */
+  readonly clients: number;
   /** Ends every connection and refuses new ones. */
   cut(): void;
   /** Takes connections and bytes and passes nothing on. */
@@ -25,6 +27,7 @@ class Relay implements TcpRelay {
   readonly #running = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
   #isCut = false;
+  #clients = 0;
   #gate = Promise.withResolvers<void>();
 
   constructor(serverPort: number, hostname: string) {
@@ -34,6 +37,10 @@ class Relay implements TcpRelay {
     this.address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.port}`;
     this.#gate.resolve();
     this.#accepting = this.#accept();
+  }
+
+  get clients(): number {
+    return this.#clients;
   }
 
   cut(): void {
@@ -72,35 +79,53 @@ class Relay implements TcpRelay {
 
   async #pair(client: Deno.Conn): Promise<void> {
     this.#open.add(client);
+    this.#clients++;
+    let hasLeft = false;
+    const left = () => {
+      if (!hasLeft) this.#clients--;
+      hasLeft = true;
+    };
     try {
       await this.#gate.promise;
       const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#serverPort });
       this.#open.add(server);
       if (this.#isCut) this.cut();
-      await Promise.all([this.#pass(client, server), this.#pass(server, client)]);
+      await Promise.all([this.#pass(client, server, left), this.#pass(server, client)]);
       this.#open.delete(server);
     } catch (error) {
       if (!isGone(error)) throw error;
     } finally {
+      left();
       close(client);
       this.#open.delete(client);
     }
   }
 
-  /** Until one side ends, which ends the other. */
-  async #pass(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+  /** Until one side ends, which ends the other; `onEnd` is told at once, also while nothing is passed on. */
+  async #pass(from: Deno.Conn, to: Deno.Conn, onEnd = () => {}): Promise<void> {
     const buffer = new Uint8Array(65536);
+    let passed = Promise.resolve();
     try {
       for (let count = await from.read(buffer); count !== null; count = await from.read(buffer)) {
-        await this.#gate.promise;
-        for (let sent = 0; sent < count;) sent += await to.write(buffer.subarray(sent, count));
+        const bytes = buffer.slice(0, count);
+        passed = passed.then(() => this.#passOn(bytes, to));
+        // Its failure is told below; here it only must not be called unhandled.
+        passed.catch(() => {});
       }
+      onEnd();
+      await passed;
     } catch (error) {
       if (!isGone(error)) throw error;
     } finally {
+      onEnd();
       close(from);
       close(to);
     }
+  }
+
+  async #passOn(bytes: Uint8Array, to: Deno.Conn): Promise<void> {
+    await this.#gate.promise;
+    for (let sent = 0; sent < bytes.length;) sent += await to.write(bytes.subarray(sent));
   }
 }
 

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { type Database, openDatabase } from "../../lib/postgres/database.ts";
+import { CommitInDoubt, NoAnswer } from "../../lib/postgres/faults.ts";
+import { testDatabase } from "../support/postgres.ts";
+import { startTcpRelay } from "../support/tcp_relay.ts";
+
+const role = "smtp_proxy_worker";
+
+/** A database behind a relay, with two connections that were used before. */
+async function openRelayed() {
+  await using stack = new AsyncDisposableStack();
+  const test = stack.use(await testDatabase());
+  const url = new URL(test.urlFor(role));
+  const relay = stack.use(startTcpRelay(Number(url.port)));
+  url.port = String(relay.port);
+  const database = stack.use(
+    openDatabase({ url: url.href, role, poolMax: 2, answerTimeoutMs: 200 }),
+  );
+  await Promise.all([askFor(1, database), askFor(2, database)]);
+  const held = stack.move();
+  return {
+    database,
+    relay,
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+function askFor(number: number, { system }: Pick<Database, "system">): Promise<readonly unknown[]> {
+  return system`select ${number}::integer as n`;
+}
+
+/** Resolves when we have closed every connection. */
+async function allClosed({ relay }: Awaited<ReturnType<typeof openRelayed>>): Promise<void> {
+  while (relay.clients > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+Deno.test("A connection that does not answer in time is closed, and the next statement has a new one", async () => {
+  await using stand = await openRelayed();
+  stand.relay.hang();
+  await assert.rejects(askFor(3, stand.database), NoAnswer);
+  await assert.rejects(askFor(4, stand.database), NoAnswer);
+  await allClosed(stand);
+  stand.relay.mend();
+  assert.deepEqual(await askFor(5, stand.database), [{ n: 5 }]);
+});
+
+Deno.test("A transaction that does not answer in time ends at once and its connection with it", async () => {
+  await using stand = await openRelayed();
+  stand.relay.hang();
+  const fails = stand.database.transaction(async (system) => void await askFor(3, { system }));
+  const commits = stand.database.transaction(() => Promise.resolve());
+  await assert.rejects(fails, NoAnswer);
+  await assert.rejects(commits, (error) => error instanceof NoAnswer || error instanceof CommitInDoubt);
+  assert.deepEqual(stand.database.connections(), { active: 0, idle: 0, waiting: 0 });
+  await allClosed(stand);
+  stand.relay.mend();
+  assert.deepEqual(await askFor(5, stand.database), [{ n: 5 }]);
+});
