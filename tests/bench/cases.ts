@@ -96,13 +96,25 @@ async function* decays(bench: Bench): AsyncGenerator<Result> {
   }
 }
 
-/** The rates that the issue wants beside those of the queue in PostgreSQL. */
+/** The rates that the issue wants beside those of the queue in PostgreSQL; none finds what the one before has left. */
 async function* withRedis(bench: Bench): AsyncGenerator<Result> {
-  const { options, folder } = bench;
+  yield* onRedis(bench, (system) => compareServers("accept", [system.intake], loads, bench.options));
+  for await (const result of onRedis(bench, (system) => drain(system, bench.folder, bench.options.stored))) {
+    yield renamed(result);
+  }
+  for await (
+    const result of onRedis(bench, (system) => both(system, bench.folder, bench.options.bothSeconds))
+  ) {
+    yield renamed(result);
+  }
+}
+
+async function* onRedis(
+  bench: Bench,
+  measure: (system: System) => AsyncGenerator<Result>,
+): AsyncGenerator<Result> {
   await using system = await open(bench, "redis");
-  yield* compareServers("accept", [system.intake], loads, options);
-  for await (const result of drain(system, folder, options.stored)) yield renamed(result);
-  for await (const result of both(system, folder, options.bothSeconds)) yield renamed(result);
+  yield* measure(system);
 }
 
 function renamed(result: Result): Result {
