@@ -140,7 +140,7 @@ function clientConfig(options: DatabaseOptions): pg.ClientConfig {
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
     query_timeout: answerMs(options),
     keepAlive: true,
-    // A connection that nobody uses tells of a host that is gone before it is wanted.
+    // The system would look only after two hours whether the host of an idle connection is still there.
     keepAliveInitialDelayMillis: 20_000,
     pipeline: true,
   } as pg.ClientConfig;
