@@ -272,17 +272,19 @@ export async function succeedWorker(
   previous: string,
   incarnation: string,
 ): Promise<number | undefined> {
-  const taken = await sql`
-    update workers set incarnation = ${incarnation}, seen_at = clock_timestamp()
-    where name = ${name} and incarnation = ${previous} returning name`;
-  if (taken.length === 0) return undefined;
-  const freed = await sql`
-    update messages set claimed_until = clock_timestamp()
-    where status = 'processing' and starts_with(claimed_by, ${`${name}/`})
-      and claimed_by <> ${holderOf(name, incarnation)}
-    returning id`;
   await forgetRings(sql);
-  return freed.length;
+  const [succession] = await sql<{ readonly taken: number; readonly freed: number }>`
+    with taken as (
+      update workers set incarnation = ${incarnation}, seen_at = clock_timestamp()
+      where name = ${name} and incarnation = ${previous} returning name
+    ), freed as (
+      update messages set claimed_until = clock_timestamp()
+      where (select count(*) from taken) > 0 and status = 'processing' and starts_with(claimed_by, ${`${name}/`})
+        and claimed_by <> ${holderOf(name, incarnation)}
+      returning id
+    )
+    select (select count(*)::integer from taken) as taken, (select count(*)::integer from freed) as freed`;
+  return succession?.taken === 1 ? succession.freed : undefined;
 }
 
 /** What stands in `claimed_by`: the worker's name and which of its processes. */

@@ -39,7 +39,7 @@ export async function takeLostDoorbells(
         order by m.next_attempt_at limit ${limit}
       ) d order by d.next_attempt_at limit ${limit}
     ), lost as materialized (
-      select m.id from due join messages m on m.id = due.id
+      select m.id from due join messages m on m.id = any(array_fill(due.id, '{1}')) -- see spanOf()
       -- No condition of its own: the index of all that is queued would be gone through for it.
       where case m.status when 'queued' then m.ring_after is null or m.ring_after < clock_timestamp() else false end
       for update of m skip locked
@@ -96,7 +96,8 @@ export async function forgetRings(sql: SystemSql): Promise<void> {
       select id from messages where status = 'processing' and ring_after is not null
       union all select id from messages where status = 'queued' and ring_after is not null
     ), free as materialized (
-      select m.id from messages m join rung r on r.id = m.id where m.ring_after is not null for update of m skip locked
+      select m.id from rung r join messages m on m.id = any(array_fill(r.id, '{1}')) -- see spanOf()
+      where m.ring_after is not null for update of m skip locked
     )
     update messages m set ring_after = null, rings = 0 from free where m.id = free.id`;
 }

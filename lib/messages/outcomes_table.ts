@@ -167,24 +167,25 @@ function itemRow(item: Settlement) {
 
 /**
  * Rows are locked in order of id, so that two processes never wait for each other crosswise. What a message becomes
- * follows from all its recipients (ruling 1.13) as this very statement leaves them.
+ * follows from all its recipients (ruling 1.13) as this very statement leaves them. Joined by arrays: see `spanOf`.
  */
 function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly SettledRow[]> {
   const { ids, first, last } = spanOf(items.map((item) => item.message));
   return sql<SettledRow>`
     with item as materialized (
-      select item.*, m.group_id, m.user_id, exists (
+      -- One moment for a message and all its recipients, or it would be due before the last of many.
+      select item.*, m.group_id, m.user_id, clock_timestamp() as moment, exists (
           -- Written before, and only the answer was lost: attempts must not be spent twice.
           select from delivery_logs l
-          where l.message_id = item.id and l.message_id between ${first}::uuid and ${last}::uuid
+          where l.message_id = any(array_fill(item.id, '{1}')) and l.message_id between ${first}::uuid and ${last}::uuid
             and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started') as is_written
       from jsonb_to_recordset(${JSON.stringify(items.map(itemRow))}::jsonb) as item (id uuid, claim bigint,
           "then" text, dropped boolean, delay_ms float8, calls jsonb, changes jsonb, log_id uuid, error text)
-        join messages m on m.id = item.id and m.id = any(${ids}::uuid[])
+        join messages m on m.id = any(array_fill(item.id, '{1}')) and m.id = any(${ids}::uuid[])
           and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
       order by m.id for update of m
     ), change as materialized (
-      select item.id as message_id, item.calls -> 0 ->> 'id' as call_id, c.*
+      select item.id as message_id, item.moment, item.calls -> 0 ->> 'id' as call_id, c.*
       from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
         delay_ms float8, spent smallint, cause text, kind text, code text, detail text)
       where not item.is_written
@@ -198,7 +199,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
-      where l.message_id = item.id and l.message_id = any(${ids}::uuid[])
+      where l.message_id = any(array_fill(item.id, '{1}')) and l.message_id = any(${ids}::uuid[])
         and l.message_id between ${first}::uuid and ${last}::uuid and l.id = c.id and not item.is_written
     ), unreadable as (
       insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
@@ -206,17 +207,17 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
     ), served as (
       update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
         next_attempt_at = case when c.delay_ms is not null
-          then clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end,
+          then c.moment + make_interval(secs => c.delay_ms / 1000.0) end,
         wait_cause = c.cause, fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
-        updated_at = clock_timestamp()
+        updated_at = c.moment
       from change c
-      where r.message_id = c.message_id and r.message_id = any(${ids}::uuid[])
+      where r.message_id = any(array_fill(c.message_id, '{1}')) and r.message_id = any(${ids}::uuid[])
         and r.message_id between ${first}::uuid and ${last}::uuid and r.position = c.p and r.status = 'pending'
     ), known as materialized (
       -- Locked, and so as they are now: a service may have reported since this statement began, and whoever reports
       -- from now on finds what the message has become. While the claim goes on nothing follows from them.
       select r.message_id, r.position, r.status, r.attempts, r.failure_code, r.next_attempt_at
-      from item join recipients r on r.message_id = item.id
+      from item join recipients r on r.message_id = any(array_fill(item.id, '{1}'))
       where item.then in ('conclude', 'release') and r.message_id = any(${ids}::uuid[])
         and r.message_id between ${first}::uuid and ${last}::uuid
       for no key update of r
@@ -235,7 +236,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
         select r.message_id, coalesce(c.status, r.status) as status, r.attempts + coalesce(c.spent, 0) as attempts,
           case when c.p is null then r.failure_code else c.failure end as failure,
           case when c.p is null then r.next_attempt_at
-            else clock_timestamp() + make_interval(secs => c.delay_ms / 1000.0) end as due
+            else c.moment + make_interval(secs => c.delay_ms / 1000.0) end as due
         from known r
           left join change c on c.message_id = r.message_id and c.p = r.position and r.status = 'pending'
       ) a group by a.message_id
@@ -258,11 +259,11 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       provider_id = coalesce((w.calls -> -1 ->> 'provider_id')::uuid, m.provider_id),
       attempts = greatest(m.attempts, w.spent),
       next_attempt_at = case when w.then = 'conclude' and w.due is not null then w.due
-        when w.delay_ms is not null then clock_timestamp() + make_interval(secs => w.delay_ms / 1000.0)
+        when w.delay_ms is not null then w.moment + make_interval(secs => w.delay_ms / 1000.0)
         else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
-    where m.id = w.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
+    where m.id = any(array_fill(w.id, '{1}')) and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
       and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;

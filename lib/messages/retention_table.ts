@@ -1,5 +1,6 @@
 import type { GroupId, MessageId } from "../ids.ts";
 import type { SystemSql } from "../postgres/sql.ts";
+import { spanOf } from "./id_span.ts";
 import type { StorageRef } from "./message.ts";
 
 /** How long bodies are kept once their message is finished; absent is for ever (ruling 3.15). */
@@ -57,11 +58,15 @@ export async function giveUpBodies(
   ids: readonly MessageId[],
   terms: BodyTerms,
 ): Promise<readonly GivenUpBody[]> {
+  if (ids.length === 0) return [];
+  const { first, last } = spanOf(ids);
   return await sql<GivenUpBody>`
     with due as materialized (
-      select m.id from unnest(${ids}::uuid[]) as wanted(id) join messages m on m.id = wanted.id
+      select m.id from unnest(${ids}::uuid[]) as wanted(id)
+        join messages m on m.id = any(array_fill(wanted.id, '{1}')) -- see spanOf()
         join groups g on g.id = m.group_id
-      where m.body_removed_at is null and body_kept_until(m.status, coalesce(m.processed_at, m.enqueued_at),
+      where m.id between ${first}::uuid and ${last}::uuid and m.body_removed_at is null
+        and body_kept_until(m.status, coalesce(m.processed_at, m.enqueued_at),
         g.retention_delivered, g.retention_failed, make_interval(secs => ${
     terms.deliveredMs ?? null
   }::float8 / 1000),
