@@ -12,10 +12,10 @@ create unlogged table queue_entries (
 );
 create index queue_entries_lane on queue_entries (group_id, id);
 
+-- Whoever is to be rung for later is so once: outages of the workers add nothing to what waits.
 create unlogged table queue_delayed (
-  id bigint generated always as identity primary key,
+  message uuid primary key,
   group_id uuid not null,
-  message uuid not null,
   due_at timestamptz not null
 ) with (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
@@ -30,6 +30,5 @@ create unlogged table queue_epoch (
 grant select, insert, delete, update on queue_entries, queue_delayed, queue_epoch to smtp_proxy_worker;
 -- Whether a lane was empty before is all that intake asks.
 grant insert, select (id, group_id) on queue_entries to smtp_proxy_intake;
-grant insert on queue_delayed to smtp_proxy_intake;
 -- Where the newest entry stands, without looking for it among the dead ones.
 grant select on sequence queue_entries_id_seq to smtp_proxy_worker;

@@ -36,16 +36,19 @@ export function pushEntries(
     group by r.group_id, k.id`;
 }
 
-/** Adds entries that become due after a delay, by the database's clock. */
+/** Adds entries that become due after a delay, by the database's clock; a message has one, which is due at the soonest. */
 export async function pushDelayed(
   sql: SystemSql,
   bells: readonly Doorbell[],
   delayMs: number,
 ): Promise<void> {
   await sql`
-    insert into queue_delayed (group_id, message, due_at)
-    select b.group_id, b.message, clock_timestamp() + ${delayMs}::float8 * interval '1 millisecond'
-    from unnest(${groupsOf(bells)}::uuid[], ${messagesOf(bells)}::uuid[]) as b (group_id, message)`;
+    insert into queue_delayed as d (group_id, message, due_at)
+    select distinct on (b.message) b.group_id, b.message,
+      clock_timestamp() + ${delayMs}::float8 * interval '1 millisecond'
+    from unnest(${groupsOf(bells)}::uuid[], ${messagesOf(bells)}::uuid[]) as b (group_id, message)
+    order by b.message
+    on conflict (message) do update set due_at = excluded.due_at where excluded.due_at < d.due_at`;
 }
 
 /** An entry that is the taker's alone from now on. */
@@ -148,14 +151,14 @@ export interface Moved {
 export async function moveDue(sql: SystemSql, max: number, since: number): Promise<Moved> {
   const [moved] = await sql<Moved>`
     with due as materialized (
-      select id from queue_delayed
+      select message from queue_delayed
       where due_at >= to_timestamp(${since}::float8) and due_at <= clock_timestamp()
       order by due_at limit ${max}::int for update skip locked
     ), moved as (
-      delete from queue_delayed d using due where d.id = due.id returning d.group_id, d.message, d.due_at, d.id
+      delete from queue_delayed d using due where d.message = due.message returning d.group_id, d.message, d.due_at
     ), rung as (
       insert into queue_entries (group_id, message)
-      select group_id, message from moved order by due_at, id returning id
+      select group_id, message from moved order by due_at, message returning id
     )
     select (select count(*) from rung) as count, extract(epoch from clock_timestamp())::float8 as at, (
       select greatest(0, extract(epoch from due_at - clock_timestamp()) * 1000)::float8

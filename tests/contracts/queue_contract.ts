@@ -93,6 +93,23 @@ export function queueContract(traits: QueueTraits, openWorld: () => Promise<Queu
     assert.deepEqual(await queue.reserve(2, 0), []);
   });
 
+  check(
+    context,
+    "again() for a message that waits already keeps one doorbell, the sooner one",
+    async ({ queue }) => {
+      const [bell, other] = [bellOf(), bellOf()];
+      await queue.push([bell, other], 3_600_000);
+      await queue.push([bell, bell]);
+      for (const lease of await reserveAll(queue, 2, 100)) await queue.again(lease, 1);
+      assert.deepEqual(namesOf(await queue.reserve(10, patienceMs)), namesOf([bell]));
+      assert.deepEqual(await queue.reserve(10, 0), []);
+      assert.equal((await queue.depth()).delayed, 1);
+      await queue.push([bell], 1);
+      await queue.push([bell], 3_600_000);
+      assert.deepEqual(namesOf(await queue.reserve(10, patienceMs)), namesOf([bell]));
+    },
+  );
+
   check(context, "again() without a delay makes a doorbell due at once", async ({ queue }) => {
     await queue.push(someBells(1));
     const [lease] = await reserveAll(queue, 1, 100);
