@@ -28,13 +28,16 @@ export function parseMailbox(text: string): Mailbox | undefined {
   if (at < 1) return undefined;
   const local = text.slice(0, at);
   const given = text.slice(at + 1);
-  if (local.length > 64 || !(atom.test(local) || quoted.test(local))) return undefined;
+  if (octetsOf(local) > 64 || !(atom.test(local) || quoted.test(local))) return undefined;
   const domain = given.startsWith("[") ? normalLiteral(given) : normalDomain(given);
   if (domain === undefined) return undefined;
   const address = `${local}@${domain}`;
   const isInternational = !isAscii(text);
-  const octets = isInternational ? new TextEncoder().encode(address).length : address.length;
-  return octets <= longestAddress ? { local, domain, address, isInternational } : undefined;
+  return octetsOf(address) <= longestAddress ? { local, domain, address, isInternational } : undefined;
+}
+
+function octetsOf(text: string): number {
+  return isAscii(text) ? text.length : new TextEncoder().encode(text).length;
 }
 
 /** A domain name as lower-case A-labels, so that two spellings compare equal; undefined when it is none. */
@@ -77,7 +80,10 @@ function normalLiteral(text: string): string | undefined {
     : undefined;
 }
 
-/** The addresses of an address list such as From (RFC 5322 section 3.4); undefined when it cannot be read for certain. */
+/**
+ * The addresses of an address list such as From (RFC 5322 section 3.4), whose folds are still in it; undefined when it
+ * cannot be read for certain.
+ */
 export function parseAddressList(text: string, limit = 100): readonly Mailbox[] | undefined {
   const found: Mailbox[] = [];
   const reader = new ListReader(text);
@@ -85,6 +91,8 @@ export function parseAddressList(text: string, limit = 100): readonly Mailbox[] 
     if (entry === "broken") return undefined;
     const mailbox = parseMailbox(entry);
     if (mailbox === undefined || found.length === limit) return undefined;
+    // Readers that decode it would show another address (RFC 2047 section 5 forbids it there).
+    if (mailbox.local.includes("=?")) return undefined;
     found.push(mailbox);
   }
   return found;
@@ -102,6 +110,9 @@ class ListReader {
 
   next(): string {
     let bare = "";
+    // What stands outside of quotes, comments and angle brackets.
+    let plain = "";
+    let hasString = false;
     // Some readers show the address that stands before the angle brackets instead of the one in them.
     let hasBareAt = false;
     let angled: string | undefined;
@@ -111,7 +122,7 @@ class ListReader {
         this.#at++;
         if (character === ";") this.#inGroup = false;
         if (angled === undefined && bare.trim() === "") continue;
-        return this.#entry(bare, angled);
+        return isDoubtful(plain, hasString) ? "broken" : this.#entry(bare, angled);
       }
       if (character === ":") {
         if (this.#inGroup || angled !== undefined || bare.includes("@")) return "broken";
@@ -125,6 +136,7 @@ class ListReader {
         const string = this.#quotedString();
         if (string === undefined || angled !== undefined) return "broken";
         bare += string;
+        hasString = true;
       } else if (character === "<") {
         angled = angled === undefined && !hasBareAt ? this.#angled() : undefined;
         if (angled === undefined) return "broken";
@@ -134,10 +146,11 @@ class ListReader {
         if (angled !== undefined && character.trim() !== "") return "broken";
         hasBareAt ||= character === "@";
         bare += character;
+        plain += character;
         this.#at++;
       }
     }
-    if (this.#inGroup) return "broken";
+    if (this.#inGroup || isDoubtful(plain, hasString)) return "broken";
     return angled === undefined && bare.trim() === "" ? "end" : this.#entry(bare, angled);
   }
 
@@ -146,6 +159,7 @@ class ListReader {
   }
 
   #skipComment(): boolean {
+    const start = this.#at;
     let depth = 0;
     for (; this.#at < this.#text.length; this.#at++) {
       const character = this.#text.charAt(this.#at);
@@ -153,7 +167,7 @@ class ListReader {
       else if (character === "(") depth++;
       else if (character === ")" && --depth === 0) {
         this.#at++;
-        return true;
+        return !hidesAddress(this.#text.slice(start, this.#at));
       }
     }
     return false;
@@ -164,7 +178,10 @@ class ListReader {
     for (this.#at++; this.#at < this.#text.length; this.#at++) {
       const character = this.#text.charAt(this.#at);
       if (character === "\\") this.#at++;
-      else if (character === '"') return this.#text.slice(start, ++this.#at);
+      else if (character === '"') {
+        const string = this.#text.slice(start, ++this.#at);
+        return hidesAddress(string) ? undefined : string;
+      }
     }
     return undefined;
   }
@@ -192,6 +209,22 @@ class ListReader {
     }
     return undefined;
   }
+}
+
+/**
+ * A quoted string, an encoded word and a character that may stand in neither bare (RFC 5322 section 3.2.3) are each read
+ * alike by all; where two of them meet, some readers end a name, or begin an address, where others do not.
+ */
+function isDoubtful(plain: string, hasString: boolean): boolean {
+  const hasWord = plain.includes("=?");
+  const hasStray = /[)[\]\\]/.test(plain);
+  return hasString ? hasWord || hasStray : hasWord && hasStray;
+}
+
+/** Some readers end a comment or a quoted string where it is folded, and look for addresses behind that. */
+function hidesAddress(part: string): boolean {
+  const fold = part.indexOf("\n");
+  return fold >= 0 && part.includes("@", fold);
 }
 
 /** Drops an obsolete source route: `@a,@b:c@d` is `c@d` (RFC 5322 section 4.4). */

@@ -28,8 +28,10 @@ Deno.test("parseMailbox() measures what an address may have", () => {
   const domain = `${"b".repeat(63)}.${"c".repeat(63)}.example`;
   assert.equal(parseMailbox(`a@${domain}`)?.domain, domain);
   // RFC 5321 4.5.3.1.3: 254 octets between the angle brackets, however few characters they are.
-  assert.equal(parseMailbox(`${"ü".repeat(59)}@${domain}`)?.isInternational, true);
-  assert.equal(parseMailbox(`${"ü".repeat(60)}@${domain}`), undefined);
+  const wide = "ü".repeat(32);
+  const long = (size: number) => `${"b".repeat(63)}.${"c".repeat(63)}.${"d".repeat(size)}.example`;
+  assert.equal(parseMailbox(`${wide}@${long(53)}`)?.isInternational, true);
+  assert.equal(parseMailbox(`${wide}@${long(54)}`), undefined);
   assert.equal(normalDomain(`${"ü.".repeat(40)}com`), undefined, "too long as A-labels");
 });
 
@@ -63,6 +65,7 @@ Deno.test("parseMailbox() refuses what is no address", () => {
       ...bad,
       ...worse,
       `${"a".repeat(65)}@b.c`,
+      `${"\u00fc".repeat(33)}@b.c`,
       `a@${"b".repeat(64)}.c`,
       `a@${"b.".repeat(130)}c`,
     ]
@@ -99,6 +102,19 @@ Deno.test("parseAddressList() reads what RFC 5322 allows", () => {
   assert.deepEqual(list(Array.from({ length: 100 }, () => "a@x.test").join())?.length, 100);
 });
 
+Deno.test("parseAddressList() reads names as old programs write them, where all readers agree on the address", () => {
+  const names = [
+    "[Alerts]",
+    "CORP\\backup",
+    "Ann (Sales)",
+    "=?utf-8?q?M=C3=BCller?= & Co.",
+    '"=?utf-8?q?a?=" x',
+  ];
+  for (const name of names) {
+    assert.deepEqual(list(`${name} <a@x.test>`), ["a@x.test"], name);
+  }
+});
+
 Deno.test("parseAddressList() refuses what two readers would read differently", () => {
   const bad = [
     "<a@x.test> b@evil.test",
@@ -121,6 +137,19 @@ Deno.test("parseAddressList() refuses what two readers would read differently", 
     "a(x)b@x.test",
     "<a(x)b@x.test>",
     '<a@x.test> "b@evil.test"',
+    // Readers that stop at a character which may not stand in a name take what was quoted, or encoded, for the address.
+    '"b@evil.test") <a@x.test>',
+    '"b@evil.test"[<a@x.test>',
+    '"b@evil.test"] <a@x.test>',
+    '[" <b@evil.test>, "] <a@x.test>',
+    'a\\" <b@evil.test>, "b <a@x.test>',
+    "=?utf-8?q?b=40evil.test?=\\<a@x.test>",
+    "=?utf-8?q?b=40evil.test?= [x] <a@x.test>",
+    '=?utf-8?q?"?= <b@evil.test> " <a@x.test>',
+    '"b@evil.test") Team: a@x.test;',
+    // Who decodes it shows another address.
+    "=?utf-8?b?YkBldmlsLnRlc3QA?=@x.test",
+    "<=?utf-8?q?b=40evil.test=3E=2C?=@x.test>",
   ];
   for (const text of bad) assert.equal(list(text), undefined, text);
   assert.equal(list(Array.from({ length: 101 }, () => "a@x.test").join()), undefined);

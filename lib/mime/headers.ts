@@ -38,12 +38,12 @@ export function readHeader(block: Uint8Array): HeaderFacts {
   let current: { text: string; count: number } | undefined;
   let brokenLine: number | undefined;
   // One character per byte: positions stay right whatever the encoding, and text is decoded where it is needed.
-  const lines = Buffer.from(block.buffer, block.byteOffset, block.length).toString("latin1").split("\r\n");
+  const lines = Buffer.from(block.buffer, block.byteOffset, block.length).toString("latin1").split(fold);
   for (const [index, line] of lines.entries()) {
     if (line === "") continue;
     if (line.startsWith(" ") || line.startsWith("\t")) {
       if (current === undefined && index === 0) brokenLine ??= 1;
-      else if (current !== undefined && current.count === 1) current.text += line;
+      else if (current !== undefined && current.count === 1) current.text += `${fold}${line}`;
       continue;
     }
     const field = /^([!-9;-~]{1,200})[ \t]*:/.exec(line);
@@ -65,6 +65,13 @@ export function readHeader(block: Uint8Array): HeaderFacts {
 const kept: ReadonlySet<string> = new Set(["from", "subject", "message-id", "date", "received"]);
 const ignored = { text: "", count: 2 };
 
+/** What lines are split at: no line has it, so where it stands in a field's text the field is folded. */
+const fold = "\r\n";
+
+function unfolded(text: string): string {
+  return text.replaceAll(fold, "");
+}
+
 function factsOf(
   found: ReadonlyMap<string, { readonly text: string; readonly count: number }>,
   brokenLine: number | undefined,
@@ -73,10 +80,12 @@ function factsOf(
   const subject = found.get("subject");
   const messageId = found.get("message-id");
   return {
-    from: from?.count === 1 ? parseFrom(decodeRaw(from.text)) : undefined,
+    from: from?.count === 1 ? parseFrom(from.text) : undefined,
     fromFields: from?.count ?? 0,
-    ...(subject === undefined ? {} : { subject: storable(decodeWords(decodeRaw(subject.text).trim())) }),
-    ...(messageId === undefined ? {} : { messageId: storable(decodeRaw(messageId.text).trim()) }),
+    ...(subject === undefined
+      ? {}
+      : { subject: storable(decodeWords(decodeRaw(unfolded(subject.text)).trim())) }),
+    ...(messageId === undefined ? {} : { messageId: storable(decodeRaw(unfolded(messageId.text)).trim()) }),
     hasDate: found.has("date"),
     hasMessageId: messageId !== undefined,
     received: found.get("received")?.count ?? 0,
@@ -84,9 +93,13 @@ function factsOf(
   };
 }
 
-function parseFrom(text: string): readonly Mailbox[] | undefined {
+function parseFrom(raw: string): readonly Mailbox[] | undefined {
+  const utf8 = decodeUtf8(raw);
+  // In a charset such as Shift_JIS a backslash may be half of a character, and then the quotes end elsewhere.
+  if (utf8 === undefined && raw.includes("\\")) return undefined;
+  const text = utf8 ?? decodeRaw(raw);
   // deno-lint-ignore no-control-regex -- a control character in From is how one address hides another
-  if (text.length > 20_000 || /[\x00-\x08\x0a-\x1f\x7f]/.test(text)) return undefined;
+  if (text.length > 20_000 || /[\x00-\x08\x0a-\x1f\x7f]/.test(unfolded(text))) return undefined;
   return parseAddressList(text);
 }
 
@@ -98,13 +111,21 @@ function storable(text: string): string {
 }
 
 /** UTF-8 where the bytes are UTF-8 (RFC 6532), else Windows-1252, which old clients mean by 8-bit headers. */
-function decodeRaw(text: string): string {
-  if (!/[\x80-\xff]/.test(text)) return text;
-  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+function decodeRaw(raw: string): string {
+  return decodeUtf8(raw) ?? new TextDecoder("windows-1252").decode(bytesOf(raw));
+}
+
+/** Undefined where the bytes are no UTF-8. */
+function decodeUtf8(raw: string): string | undefined {
+  if (!/[\x80-\xff]/.test(raw)) return raw;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytesOf(raw));
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    return new TextDecoder("windows-1252").decode(bytes);
+    if (error instanceof TypeError) return undefined;
+    throw error;
   }
+}
+
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }

@@ -55,6 +55,38 @@ Deno.test("readHeader() decodes encoded words, UTF-8 and old 8-bit text", () => 
   );
 });
 
+Deno.test("readHeader() reads no From whose quotes end elsewhere in another charset", () => {
+  const from = (text: string) =>
+    readHeader(Uint8Array.from(`From: ${text}\r\n`, (character) => character.charCodeAt(0))).from;
+  // In Shift_JIS the first two bytes are one character, and the quotes end behind it.
+  assert.equal(from('"\x83\\" <b@evil.test>, " <a@x.test>'), undefined);
+  assert.deepEqual(from("J\xfcrgen <a@x.test>")?.map(({ address }) => address), ["a@x.test"]);
+  assert.deepEqual(from('"J\xc3\xbcrgen \\"J\\"" <a@x.test>')?.map(({ address }) => address), ["a@x.test"]);
+});
+
+Deno.test("readHeader() takes no From whose folded string or comment hides an address from some readers", () => {
+  const from = (text: string) => read(`From: ${text}\r\n\r\n`).from?.map(({ address }) => address);
+  for (
+    const forged of [
+      '"Ann\r\n <b@evil.test>, " <a@x.test>',
+      '"Ann\r\n <b\\@evil.test>, " <a@x.test>',
+      "(Ann\r\n <b@evil.test>, )<a@x.test>",
+      "(Ann (x)\r\n (<b@evil.test>, ))a@x.test",
+      '<"a\r\n b"@x.test>',
+      "Ann\n <b@evil.test>, <a@x.test>",
+    ]
+  ) assert.equal(from(forged), undefined, forged);
+  for (
+    const plain of [
+      '"Ann, of\r\n Example" <a@x.test>',
+      '"a@x.test and\r\n others"\r\n <a@x.test>',
+      "Ann\r\n\t(of\r\n Example)\r\n <a@x.test>",
+      "<a@x.test>\r\n ",
+      "a\r\n @x.test",
+    ]
+  ) assert.deepEqual(from(plain), ["a@x.test"], plain);
+});
+
 Deno.test("readHeader() gives storable text: no NUL, well-formed, bounded", () => {
   assert.equal(read("Subject: a\0b\r\n\r\n").subject, "a b");
   assert.equal(read(`Subject: ${"x".repeat(5000)}\r\n\r\n`).subject?.length, 998);
