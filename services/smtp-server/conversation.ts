@@ -210,7 +210,8 @@ export class Conversation {
   /** DATA. */
   data(line: Uint8Array, done: () => void): void {
     this.#perform(async () => {
-      if (line.length > 4) throw new CommandError("arguments_invalid", "DATA takes no arguments");
+      const hasArguments = line.subarray(4).some((byte) => byte !== 32);
+      if (hasArguments) throw new CommandError("arguments_invalid", "DATA takes no arguments");
       const draft = await this.#session.openData(this.#wire.client, this.#left.signal);
       if (this.#isClosed) return await this.#session.abandon(draft);
       this.#draft = draft;

@@ -147,6 +147,8 @@ class Hall {
   }
 }
 
+/** What the library is handed in place of a response to AUTH: a password may read like a command in base64. */
+const anyResponse = Buffer.from("RESPONSE");
 /** What we know and do not do; anything else is not known. */
 const notImplemented: ReadonlySet<string> = new Set(
   "EXPN TURN ETRN ATRN BDAT BURL SEND SOML SAML STARTTLS XCLIENT XFORWARD WIZ SHELL KILL".split(" "),
@@ -165,6 +167,7 @@ class Connection extends LibraryConnection implements Wire {
   readonly #tap: Tap;
   readonly #release: () => void;
   #verb = "";
+  #response = "";
   #hasLeft = false;
   #drain: ReturnType<typeof setTimeout> | undefined;
 
@@ -235,7 +238,11 @@ class Connection extends LibraryConnection implements Wire {
   }
 
   expectResponse(handler: (line: string, done: () => void) => void): void {
-    this._nextHandler = (line, done) => handler(line.toString(), done);
+    this._nextHandler = (_line, done) => {
+      const response = this.#response;
+      this.#response = "";
+      handler(response, done);
+    };
   }
 
   loggedIn(username: string): void {
@@ -288,7 +295,10 @@ class Connection extends LibraryConnection implements Wire {
     const corrected = correctedReply(code, text);
     // Replies to HELO and EHLO have no enhanced code (RFC 2034 section 3).
     const reply = context === false ? { code: corrected.reply.code } : corrected.reply;
-    this.#conversation.answer(reply, [corrected.text], corrected.reason);
+    const needsTls = corrected.reason === "authentication_required" && !this.mayLogIn;
+    // RFC 3207 section 4: AUTH is not offered yet.
+    const sentence = needsTls ? "Must issue a STARTTLS command first" : corrected.text;
+    this.#conversation.answer(reply, [sentence], corrected.reason);
   }
 
   override _onCommand(command: Buffer, callback: () => void = () => {}): void {
@@ -297,7 +307,11 @@ class Connection extends LibraryConnection implements Wire {
     this.#verb = command.toString("latin1", 0, space < 0 ? command.length : space).toUpperCase();
     const isResponse = this._nextHandler !== false;
     if (!this.#conversation.admit(this.#verb, command.length, isResponse)) return callback();
-    super._onCommand(command, callback);
+    // The library's own limit is never reset, for messages do not end with it; ours is `max_errors`.
+    this._unrecognizedCommands = 0;
+    if (!isResponse) return super._onCommand(command, callback);
+    this.#response = command.toString();
+    super._onCommand(anyResponse, callback);
   }
 
   override handler_AUTH(command: Buffer, callback: () => void): void {

@@ -96,7 +96,6 @@ const libraryReplies: readonly (readonly [RegExp, ProtocolReply | SubmissionRefu
   [/^Bye$/, "bye"],
   [/^See https:/, "help"],
   [/^Try to send something/, "cannot_verify"],
-  [/too many unrecognized commands$/, "too_many_errors", "Too many unrecognized commands"],
   [/^HTTP requests not allowed$/, "too_many_errors", "This is not a web server"],
   [/^Error: command not recognized$/, "command_unknown"],
   [/^Error: send (HELO|LHLO)/, "sequence_wrong", "Say EHLO first"],

@@ -42,7 +42,9 @@ function decodeText(token: string): string | undefined {
   if (token === "=" || token === "") return "";
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(token)) return undefined;
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.fromBase64(token));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+      Uint8Array.fromBase64(token, { lastChunkHandling: "strict" }),
+    );
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
     throw error;

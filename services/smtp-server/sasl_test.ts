@@ -17,6 +17,10 @@ Deno.test("decodePlain() refuses what is malformed", () => {
     "",
     "!!!!",
     "YQ",
+    // Of `\0dev\0dev`: without padding, with bits that are left over, cut off.
+    "AGRldgBkZXY",
+    "AGRldgBkZXZ=",
+    "AGRldgBkZX",
     token("ann"),
     token("\0ann"),
     token("\0a\0b\0c"),

@@ -45,6 +45,10 @@ export class Tap {
       onread.call(this, taken);
       if (taken instanceof ArrayBuffer) freeMemory(taken);
     };
+    // A handle calls the function that it was started with.
+    if (this.#isClosed) return;
+    handle.readStop();
+    handle.readStart();
   }
 
   /** A socket that has been destroyed has none, and nothing to read. */
