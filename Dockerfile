@@ -36,10 +36,11 @@ ENTRYPOINT ["deno", \
   "run", \
   "--cached-only", \
   "--no-prompt", \
+  "--v8-flags=--heap-growing-percent=100", \
   "--allow-net", \
   "--allow-sys=hostname,statfs", \
   "--allow-env=SMTP_PROXY_*,AWS_*,PG*,NODE_PG_FORCE_NATIVE,USER,LOG_TOKENS,LOG_STREAM,NODE_V8_COVERAGE,REDIS_DEBUG_MAINTENANCE", \
-  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib/users/bcrypt.ts,lib/thread.ts,lib/store/arrival_thread.ts,lib/store/arrivals.ts,lib/store/store_files.ts,lib/store/room.ts,lib/coalesce.ts,lib/refusal.ts", \
+  "--allow-read=/etc/smtp-proxy,/run/secrets,/var/run/secrets,/run/credentials,/data/messages,/var/log,.data/messages,.data/log,lib/users/bcrypt.ts,lib/thread.ts,lib/store/arrival_thread.ts,lib/store/arrivals.ts,lib/store/store_files.ts,lib/store/disk_errors.ts,lib/coalesce.ts,lib/refusal.ts", \
   "--allow-write=/data/messages,/var/log,.data/messages,.data/log", \
   "services/smtp-server/main.ts"]
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   findCycle,
   importsOf,
+  loadedBy,
   packageOf,
   readSources,
   resolveImport,
@@ -11,9 +12,11 @@ import {
 const sources = await readSources(["lib", "services", "migrations", "tests"]);
 const product = sources.filter(({ path }) => !path.startsWith("tests/"));
 const plain = product.filter(({ path }) => !path.endsWith("_test.ts"));
-const packages = Object.keys(
-  (JSON.parse(await Deno.readTextFile("deno.json")) as { imports: Record<string, string> }).imports,
-);
+const { imports, tasks } = JSON.parse(await Deno.readTextFile("deno.json")) as {
+  readonly imports: Record<string, string>;
+  readonly tasks: Record<string, string>;
+};
+const packages = Object.keys(imports);
 
 /** Where a package is spoken in more than one file, and only there (design section 3, ruling 1.17). */
 const spokenIn: Readonly<Record<string, readonly string[]>> = {
@@ -111,6 +114,39 @@ Deno.test("every package comes from the import map, and every entry of the map i
   assert.deepEqual([...used].filter((name) => !packages.includes(name)), [], "not in deno.json");
   assert.deepEqual(packages.filter((name) => !used.has(name) && !typed.includes(name)), [], "not used");
 });
+
+Deno.test("a task may read what its threads load, and no other source file", () => {
+  const threads = plain.filter(({ text }) => /new Thread\b.*\(import\.meta\.url/.test(text)).map(({ path }) =>
+    path
+  );
+  const found = Object.values(tasks).filter((task) => !task.includes(" -A ")).flatMap((task) => {
+    const entry = /\S+\.ts$/.exec(task)?.[0];
+    const read = /--allow-read=(\S+)/.exec(task)?.[1]?.split(",").filter((path) => path.endsWith(".ts")) ??
+      [];
+    const started = entry === undefined
+      ? []
+      : [...loadedWith(entry)].filter((path) => threads.includes(path));
+    const needed = new Set(started.flatMap((path) => [...loadedWith(path)]));
+    return needed.size + read.length === 0 ? [] : [{ entry, read: read.sort(), needed: [...needed].sort() }];
+  });
+  assert.deepEqual(
+    found.map(({ entry, read }) => [entry, read]),
+    found.map(({ entry, needed }) => [entry, needed]),
+  );
+  assert.ok(found.length >= 2, "smtp-server and api-server have threads");
+});
+
+/** The file and every one that is read when it runs. */
+function loadedWith(path: string, found = new Set<string>()): Set<string> {
+  if (found.has(path)) return found;
+  found.add(path);
+  const text = sources.find((source) => source.path === path)?.text ?? "";
+  for (const specifier of loadedBy(text)) {
+    const next = resolveImport(path, specifier);
+    if (next !== undefined) loadedWith(next, found);
+  }
+  return found;
+}
 
 Deno.test("no file is longer than 400 lines", () => {
   const long = sources.filter(({ path }) => /\.(tsx?|sql)$/.test(path))

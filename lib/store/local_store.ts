@@ -5,7 +5,8 @@ import type { StorageRef } from "../messages/message.ts";
 import { Refusal } from "../refusal.ts";
 import type { Body } from "./body.ts";
 import type { BodyLabel, MessageStore, StoredBody } from "./message_store.ts";
-import { codeOf, fullOr, Room } from "./room.ts";
+import { codeOf, fullOr } from "./disk_errors.ts";
+import { Room } from "./room.ts";
 import { encodeHeader } from "./segment_format.ts";
 import { segmentPaths } from "./segment_folders.ts";
 import { isAbsence, SegmentReader } from "./segment_reader.ts";
@@ -147,16 +148,19 @@ class LocalStore implements RoomyStore {
     await this.#checkMounted();
     await removeStaleParts(spoolFolder(this.#root));
     const before = olderThan.getTime();
+    let failure: { readonly error: unknown } | undefined;
     for await (const path of segmentPaths(this.#root)) {
       if (segmentTime(path) >= before) continue;
       try {
         yield* this.#listSegment(path, before);
       } catch (error) {
         // Deleted meanwhile, or before a crash that left its marks.
-        if (!isAbsence(error)) throw error;
-        await this.#removal.clearAfter(path);
+        if (isAbsence(error)) await this.#removal.clearAfter(path);
+        else failure ??= { error };
       }
     }
+    // One segment that cannot be read hides none of the others.
+    if (failure !== undefined) throw failure.error;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -19,7 +19,7 @@ export interface MessageStore extends AsyncDisposable {
   get(ref: StorageRef): Promise<Body | undefined>;
   /** Removing what is already gone succeeds. */
   remove(ref: StorageRef): Promise<void>;
-  /** Bodies put before a moment, oldest first, for the collector of orphans (ruling 3.15). */
+  /** Bodies put before a moment, oldest first, for the collector of orphans (ruling 3.15); may fail at the end. */
   list(olderThan: Date): AsyncIterable<StoredBody>;
 }
 

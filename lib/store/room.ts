@@ -1,4 +1,5 @@
 import { statfs } from "node:fs/promises";
+import { Late, withinTime } from "../deadlines.ts";
 import { Refusal } from "../refusal.ts";
 
 /** Watches the room that is left where bodies are kept (ruling 3.7). */
@@ -9,6 +10,7 @@ export class Room {
   readonly #now: () => number;
   #looked = -Infinity;
   #looking: Promise<number> | undefined;
+  #isUnderWay = false;
 
   /** `minFree` in bytes; `free` tells how many an ordinary user may still write, `now` is in milliseconds. */
   constructor(path: string, minFree: number, free = freeBytes, now: () => number = () => performance.now()) {
@@ -18,37 +20,42 @@ export class Room {
     this.#now = now;
   }
 
-  /** Throws `Refusal("body_store_full")` when less than `minFree` is left; looks at most once a second. */
+  /**
+   * Throws `Refusal("body_store_full")` when less than `minFree` is left, anything else when that cannot be told within
+   * two seconds; looks at most once a second, and not again while a look hangs.
+   */
   async check(): Promise<void> {
-    if (!this.#looking || this.#now() - this.#looked >= 1000) {
-      this.#looked = this.#now();
-      this.#looking = this.#free(this.#path);
-      this.#looking.catch(() => this.#looking = undefined);
+    const ageMs = this.#now() - this.#looked;
+    if (!this.#looking || (ageMs >= 1000 && !this.#isUnderWay)) this.#looking = this.#look();
+    else if (this.#isUnderWay && ageMs >= longestLookMs) {
+      throw new Late(`No answer within ${longestLookMs} ms`);
     }
-    const free = await this.#looking;
+    const free = this.#isUnderWay ? await withinTime(longestLookMs, this.#looking) : await this.#looking;
     if (free >= this.#minFree) return;
     // Clients read the message; how much is free is for the log alone.
     throw new Refusal("body_store_full", "Cannot store a body: no room is left", {
       cause: new Error(`${free} bytes are free where ${this.#minFree} are to stay free`),
     });
   }
+
+  async #look(): Promise<number> {
+    this.#looked = this.#now();
+    this.#isUnderWay = true;
+    try {
+      return await this.#free(this.#path);
+    } catch (error) {
+      this.#looking = undefined;
+      throw error;
+    } finally {
+      this.#isUnderWay = false;
+    }
+  }
 }
+
+const longestLookMs = 2_000;
 
 /** How many bytes an ordinary user may still write to the file system of a path. */
 export async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
-}
-
-/** The same error, or `Refusal("body_store_full")` for one that says that the disk or the quota is full. */
-export function fullOr(error: unknown): unknown {
-  const code = codeOf(error);
-  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  return new Refusal("body_store_full", `Cannot store a body: the disk is full (${code})`, { cause: error });
-}
-
-/** The operating system's name of an error, e.g. `ENOENT`; undefined for any other error. */
-export function codeOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !("code" in error)) return undefined;
-  return typeof error.code === "string" ? error.code : undefined;
 }

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { Refusal } from "../refusal.ts";
-import { fullOr, Room } from "./room.ts";
+import { Room } from "./room.ts";
 
 Deno.test("Room refuses when less is free than is to stay free", async () => {
   let free = 1000;
@@ -36,13 +35,16 @@ Deno.test("Room looks again after a look that failed", async () => {
   await room.check();
 });
 
-Deno.test("fullOr() makes a refusal of a full disk or quota, and of nothing else", () => {
-  for (const code of ["ENOSPC", "EDQUOT"]) {
-    const mapped = fullOr(Object.assign(new Error("no space"), { code }));
-    assert.ok(mapped instanceof Refusal);
-    assert.equal(mapped.code, "body_store_full");
-  }
-  for (const other of [new Error("x"), Object.assign(new Error("x"), { code: "EIO" }), "text", undefined]) {
-    assert.equal(fullOr(other), other);
-  }
+Deno.test("Room waits two seconds for a look, and begins no other while it hangs", async () => {
+  let looks = 0;
+  let now = 0;
+  const hanging = Promise.withResolvers<number>();
+  const room = new Room("folder", 1, () => (looks++, hanging.promise), () => now);
+  await assert.rejects(room.check(), { name: "Late" });
+  now = 60_000;
+  await assert.rejects(room.check(), { name: "Late" });
+  assert.equal(looks, 1);
+  hanging.resolve(5);
+  await hanging.promise;
+  await room.check();
 });

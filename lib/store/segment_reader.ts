@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Body } from "./body.ts";
 import { FileBody, readFully, sameBytes } from "./file_body.ts";
 import { memoryBody, sha256Of } from "./memory_body.ts";
-import { codeOf } from "./room.ts";
+import { codeOf } from "./disk_errors.ts";
 import { fixedSize, parseFixed } from "./segment_format.ts";
 import type { SegmentPlace } from "./segment_ref.ts";
 
@@ -91,7 +91,7 @@ export class SegmentReader implements AsyncDisposable {
   }
 
   #borrow(path: string): OpenFile {
-    this.#dropOld();
+    this.#dropOld(path);
     let file = this.#open.get(path);
     if (!file) {
       file = { handle: open(join(this.#root, path), "r"), since: this.#now(), users: 0, dropped: false };
@@ -112,11 +112,15 @@ export class SegmentReader implements AsyncDisposable {
     this.#closing.delete(closing);
   }
 
-  /** An open file keeps a deleted segment on the disk, so none stays open for longer than a minute. */
-  #dropOld(): void {
+  /**
+   * An open file keeps a deleted segment on the disk, so none stays open for longer than a minute. Where there is no
+   * room for one more, the one that was not read for longest goes.
+   */
+  #dropOld(wanted: string): void {
     const before = this.#now() - 60_000;
     for (const [path, file] of this.#open) {
-      if (file.since < before || this.#open.size >= this.#maxOpen) this.forget(path);
+      const isFull = this.#open.size >= this.#maxOpen && !this.#open.has(wanted);
+      if (file.since < before || isFull) this.forget(path);
     }
   }
 }

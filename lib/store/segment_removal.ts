@@ -1,7 +1,7 @@
 import { type FileHandle, open, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { coalesce, type ItemResult } from "../coalesce.ts";
-import { codeOf } from "./room.ts";
+import { codeOf } from "./disk_errors.ts";
 import { isAbsence } from "./segment_reader.ts";
 import { folderOf, type SegmentPlace, segmentTime } from "./segment_ref.ts";
 import { scanSegment } from "./segment_scan.ts";

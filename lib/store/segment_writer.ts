@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { coalesce, type ItemResult } from "../coalesce.ts";
 import type { GroupId } from "../ids.ts";
 import type { StorageRef } from "../messages/message.ts";
-import { codeOf, fullOr } from "./room.ts";
+import { codeOf, fullOr } from "./disk_errors.ts";
 import { folderOf, newSegmentPath, refOf, segmentTime } from "./segment_ref.ts";
 import type { StoreFile, StoreFiles, StoreFolders } from "./store_files.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { StorageRef } from "../messages/message.ts";
 import type { Body } from "./body.ts";
 import { DamagedBody, sameBytes } from "./file_body.ts";
-import { codeOf } from "./room.ts";
+import { codeOf } from "./disk_errors.ts";
 import { folderOf, newSegmentPath, refOf } from "./segment_ref.ts";
 import { createPart, spoolFolder } from "./spool_folder.ts";
 import { SpooledBody } from "./spooled_body.ts";

@@ -5,7 +5,7 @@ import { type Arrival, type ArrivalLayout, type Arrivals, arrivalsOn, type BodyH
 import type { Body } from "./body.ts";
 import { memoryBody, sha256Of } from "./memory_body.ts";
 import type { BodyLabel } from "./message_store.ts";
-import { fullOr } from "./room.ts";
+import { fullOr } from "./disk_errors.ts";
 import { headerSize } from "./segment_format.ts";
 import { newPartPath, type Part, removeStaleParts } from "./spool_folder.ts";
 import { SpooledBody } from "./spooled_body.ts";

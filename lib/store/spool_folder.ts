@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type MessageId, newId } from "../ids.ts";
-import { codeOf } from "./room.ts";
+import { codeOf } from "./disk_errors.ts";
 import type { StoreFile, StoreFiles } from "./store_files.ts";
 
 /** A file that will be a segment once it is whole. */

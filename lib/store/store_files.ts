@@ -2,7 +2,7 @@ import { writeSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { coalesce, type ItemResult } from "../coalesce.ts";
-import { codeOf } from "./room.ts";
+import { codeOf } from "./disk_errors.ts";
 
 /** A file that is being written. */
 export interface StoreFile {

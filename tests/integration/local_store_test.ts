@@ -57,6 +57,20 @@ Deno.test("local store: get() reads no other bytes of a segment as a body", asyn
   }
 });
 
+Deno.test("local store: list() tells of a segment that cannot be read after it has listed the others", async () => {
+  await using test = await openTestStore();
+  const broken = await test.store.put(newLabel(), memoryBody(someBytes(3 << 20)));
+  const whole = await test.store.put(newLabel(), memoryBody(someBytes(3 << 20)));
+  await Deno.remove(test.fileOf(broken));
+  await symlink(test.fileOf(broken), test.fileOf(broken));
+  const found: StorageRef[] = [];
+  const list = async () => {
+    for await (const { ref } of test.store.list(new Date(Date.now() + 60_000))) found.push(ref);
+  };
+  await assert.rejects(list(), { code: "ELOOP" });
+  assert.deepEqual(found, [whole]);
+});
+
 Deno.test("local store: get() takes no body for gone because a file that it has open shows what was a while ago", async () => {
   await using test = await openTestStore();
   const reader = await test.reopen({ mustExist: true });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { arrivalsInThread } from "../../lib/store/arrival_thread.ts";
-import { codeOf } from "../../lib/store/room.ts";
+import { codeOf } from "../../lib/store/disk_errors.ts";
 import { openSpool } from "../../lib/store/spool.ts";
 import { diskFiles, type StoreFiles } from "../../lib/store/store_files.ts";
 import { assertHolds, newLabel, someBytes } from "../contracts/message_store_contract.ts";

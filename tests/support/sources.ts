@@ -26,6 +26,11 @@ export function importsOf(text: string): string[] {
   return [...text.matchAll(statements), ...text.matchAll(calls)].flatMap((match) => match[1] ?? []);
 }
 
+/** The same without type imports: what is read when the file runs. */
+export function loadedBy(text: string): string[] {
+  return importsOf(text.replaceAll(/^(?:import|export) type [^;]*;/gm, ""));
+}
+
 /** The file that a relative import names; undefined for any other. */
 export function resolveImport(from: string, specifier: string): string | undefined {
   return specifier.startsWith(".") ? join(dirname(from), specifier) : undefined;
