@@ -45,7 +45,7 @@ export async function planEnvelope(
   const envelope = {
     mailFrom: mailFrom.address,
     recipients: served,
-    eightBit: message.eightBit,
+    eightBit: message.eightBit || served.length > 0 && await mayBeEightBit(outgoing, server),
     smtpUtf8: needsUtf8,
     ...(message.dsnReturn === undefined ? {} : { dsnReturn: message.dsnReturn }),
     ...(message.envelopeId === undefined ? {} : { envelopeId: message.envelopeId }),
@@ -68,6 +68,11 @@ async function messageObstacle(message: Message, outgoing: OutgoingMessage, serv
     return obstacle("eightbit_unsupported", "The server lacks 8BITMIME: the message needs it");
   }
   return undefined;
+}
+
+/** Old programs send such bytes without saying so; a large message is declared unread, which is true of any. */
+async function mayBeEightBit(outgoing: OutgoingMessage, { extensions }: ServerAbilities): Promise<boolean> {
+  return extensions.has("8BITMIME") && (outgoing.wire === undefined || await readsEightBit(outgoing));
 }
 
 async function readsEightBit(outgoing: OutgoingMessage): Promise<boolean> {

@@ -44,7 +44,7 @@ Deno.test("smtp relay: a large body arrives byte for byte, over TLS too", async 
     assert.deepEqual(outcomes, ["accepted"]);
     const wanted = mail.subarray("Bcc: x@y\r\n".length);
     assert.ok(wanted.equals(Buffer.from(sink.mails[0]?.bytes ?? [])));
-    assert.match(sink.mails[0]?.from ?? "", new RegExp(` SIZE=${wanted.length}$`));
+    assert.match(sink.mails[0]?.from ?? "", new RegExp(` SIZE=${wanted.length} BODY=8BITMIME$`));
   }
 });
 
@@ -148,6 +148,18 @@ Deno.test("smtp relay: what the relay cannot take is refused with the reason", a
   assert.deepEqual(await deliverInWords(esp, onlyDeclared), ["accepted"]);
 });
 
+Deno.test("smtp relay: bytes above 127 are declared although the client did not say so", async () => {
+  await using sink = await SmtpSink.open({ extensions: ["8BITMIME"] });
+  await using esp = relayTo(sink);
+  for (const text of ["Grüße", "plain"]) {
+    await esp.deliver(parcelOf(["b@example.org"], `Subject: x\r\n\r\n${text}\r\n`), signal);
+  }
+  assert.deepEqual(sink.mails.map(({ from }) => from), [
+    "<a@example.com> BODY=8BITMIME",
+    "<a@example.com>",
+  ]);
+});
+
 Deno.test("smtp relay: SMTPUTF8 and 8BITMIME are asked for when the message needs them", async () => {
   await using sink = await SmtpSink.open({ extensions: ["SMTPUTF8", "8BITMIME"] });
   await using esp = relayTo(sink);
@@ -156,7 +168,7 @@ Deno.test("smtp relay: SMTPUTF8 and 8BITMIME are asked for when the message need
   await esp.deliver(parcelOf(["b@example.org"], plainMail, { smtpUtf8: true }), signal);
   assert.deepEqual(sink.mails.map(({ from }) => from), [
     "<a@example.com> BODY=8BITMIME SMTPUTF8",
-    "<a@example.com> SMTPUTF8",
+    "<a@example.com> BODY=8BITMIME SMTPUTF8",
     "<a@example.com>",
   ]);
   assert.deepEqual(sink.mails[0]?.to, ["<grün@example.org>"]);
