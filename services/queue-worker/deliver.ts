@@ -50,6 +50,7 @@ function begin(claim: Claim, crew: Crew): Delivery {
     ...crew.claims.get(claim.number),
     claim,
     claimedAt: performance.now(),
+    jitter: Math.random(),
     crew,
     ...span !== undefined && { span },
   };

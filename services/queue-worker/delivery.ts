@@ -17,6 +17,8 @@ export interface Delivery {
   /** When it was claimed, by `performance.now()`. */
   readonly claimedAt: number;
   readonly crew: Crew;
+  /** From 0 to 1, the same for all recipients: whoever is put off together is due together, and goes in one call. */
+  readonly jitter: number;
   /** Absent while nothing is traced. */
   readonly span?: Span;
 }
@@ -62,6 +64,7 @@ export function changeFor(
   verdict: Verdict,
 ): RecipientChange {
   const { crew, claim, claimedAt } = delivery;
+  const random = () => delivery.jitter;
   const trial = {
     attempt: recipient.attempts + 1,
     ageMs: claim.ageMs + performance.now() - claimedAt,
@@ -70,7 +73,7 @@ export function changeFor(
   };
   if ("obstacle" in verdict) {
     const { obstacle, forMs } = verdict;
-    const judgement = postpone(obstacle, trial, crew.terms, forMs);
+    const judgement = postpone(obstacle, trial, crew.terms, forMs, random);
     crew.metrics.worker.waits.add({ cause: obstacle === "needs_attention" ? "credentials" : obstacle });
     return {
       ...changeOf(recipient, judgement),
@@ -79,7 +82,7 @@ export function changeFor(
     };
   }
   const { outcome, unknown } = verdict;
-  const judgement = judge(outcome, { ...trial, unknown }, crew.terms);
+  const judgement = judge(outcome, { ...trial, unknown }, crew.terms, random);
   if (outcome.kind === "wait") crew.metrics.worker.waits.add({ cause: outcome.cause });
   if (outcome.kind === "unknown" && judgement.status === "pending") {
     crew.metrics.worker.resent.add({ reason: "unknown" });

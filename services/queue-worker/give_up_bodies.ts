@@ -64,15 +64,17 @@ export interface GivenUp {
   readonly next: string;
 }
 
-/** Removes bodies from their store, a bounded number at a time; tries all, then throws the first failure. */
+/** Removes bodies from their store, a bounded number at a time; throws the first failure after the others. */
 export async function removeBodies(
   store: Pick<MessageStore, "remove">,
   bodies: readonly GivenUpBody[],
 ): Promise<void> {
   const refs = bodies.map(({ ref }) => ref).filter((ref) => ref !== "inline");
+  const failures: unknown[] = [];
   for (let at = 0; at < refs.length; at += atOnce) {
     const ends = await Promise.allSettled(refs.slice(at, at + atOnce).map((ref) => store.remove(ref)));
-    const failed = ends.find((end) => end.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    failures.push(...ends.flatMap((end) => end.status === "rejected" ? [end.reason] : []));
+    if (failures.length >= atOnce) break; // the store is down
   }
+  if (failures.length > 0) throw failures[0];
 }

@@ -3,6 +3,7 @@ import type { Message } from "../../lib/messages/message.ts";
 import { readInlineBody } from "../../lib/messages/claims_table.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Body } from "../../lib/store/body.ts";
+import { DamagedBody } from "../../lib/store/file_body.ts";
 import { memoryBody } from "../../lib/store/memory_body.ts";
 import type { Crew } from "./crew.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -16,7 +17,7 @@ export type BodyAnswer =
 /** Reads a body, and again after each delay while it is not there. Throws `Interrupted` when drained meanwhile. */
 export async function loadBody(message: Message, crew: LoadCrew, signal: AbortSignal): Promise<BodyAnswer> {
   for (let tries = 0;; tries++) {
-    const answer = await readOnce(message, crew);
+    const answer = await readOnce(message, crew, signal);
     const delayMs = crew.terms.bodyDelaysMs[tries];
     if (answer.kind === "found" || delayMs === undefined) return answer;
     await sleepFor(delayMs, signal);
@@ -28,11 +29,17 @@ export async function loadBody(message: Message, crew: LoadCrew, signal: AbortSi
 /** The part of the crew that reads bodies. */
 export type LoadCrew = Pick<Crew, "store" | "sql" | "terms" | "draining">;
 
-async function readOnce(message: Message, crew: LoadCrew): Promise<BodyAnswer> {
+async function readOnce(message: Message, crew: LoadCrew, signal: AbortSignal): Promise<BodyAnswer> {
   try {
     const body = await read(message, crew);
-    return body === undefined ? { kind: "gone" } : { kind: "found", body };
+    if (body === undefined) return { kind: "gone" };
+    if (!mayBeDamaged(message) || await isSound(body, [signal, crew.draining])) {
+      return { kind: "found", body };
+    }
+    await body[Symbol.asyncDispose]();
+    return { kind: "gone" };
   } catch (error) {
+    if (error instanceof Interrupted) throw error;
     return { kind: "down", error };
   }
 }
@@ -41,6 +48,23 @@ async function read(message: Message, { store, sql }: LoadCrew): Promise<Body | 
   if (message.storageRef !== "inline") return await store.get(message.storageRef);
   const bytes = await readInlineBody(sql, message.id);
   return bytes && memoryBody(bytes);
+}
+
+/** It could not be read to its end, or that is one of few reasons for why it waits. */
+function mayBeDamaged({ recipients }: Message): boolean {
+  return recipients.some(({ lastCause }) => lastCause === "unavailable" || lastCause === "store_down");
+}
+
+/** Whether the bytes are those that were stored, which is known of a large body at its end only. */
+async function isSound(body: Body, signals: readonly AbortSignal[]): Promise<boolean> {
+  try {
+    for await (const _ of body.stream()) for (const signal of signals) signal.throwIfAborted();
+    return true;
+  } catch (error) {
+    if (error instanceof DamagedBody) return false;
+    await body[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 const smallBody = 256 * 1024;

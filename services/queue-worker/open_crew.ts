@@ -15,6 +15,7 @@ import type { Crew, DeliveryTerms } from "./crew.ts";
 import { Interrupted } from "./interrupted.ts";
 import { KeptClaims } from "./keep_claims.ts";
 import { OpenProviders, type OpenProvidersOptions } from "./open_providers.ts";
+import { TimedStore } from "./timed_store.ts";
 import { ProviderHealth } from "./provider_health.ts";
 import { Records } from "./records.ts";
 import { Slots } from "./slots.ts";
@@ -80,7 +81,7 @@ export function openCrew(options: CrewOptions): OpenedCrew {
     bells: new Bells(queue, log),
     records,
     claims,
-    store,
+    store: new TimedStore(store),
     sql: database.system,
     memory: new BodyMemory(options.memoryBytes),
     providers,

@@ -38,7 +38,10 @@ export function espOf({ opened }: OpenProvider): Esp | undefined {
 export interface BorrowedProviders extends Disposable {
   /** The group's rules and the providers that they may lead to, opened. */
   readonly routing: Routing<OpenProvider>;
-  /** What the owner of a provider of this group wants when nobody knows whether a call sent anything. */
+  /**
+   * What the owner of a provider of this group wants when nobody knows whether a call sent anything. Of one that was
+   * deleted meanwhile nobody knows either: it holds, so that nothing is sent twice unasked.
+   */
   policyOf(provider: ProviderId | undefined): "retry" | "hold";
 }
 
@@ -63,7 +66,8 @@ interface Entry {
   readonly revision: number;
   readonly loadedAt: number;
   readonly routing: Routing<OpenProvider>;
-  readonly holding: ReadonlySet<ProviderId>;
+  /** Those whose policy is `retry`. */
+  readonly sendingAgain: ReadonlySet<ProviderId>;
   users: number;
   isRetired: boolean;
 }
@@ -100,7 +104,7 @@ export class OpenProviders implements AsyncDisposable {
     let isBorrowed = true;
     return {
       routing: entry.routing,
-      policyOf: (provider) => provider !== undefined && entry.holding.has(provider) ? "hold" : "retry",
+      policyOf: (provider) => provider === undefined || entry.sendingAgain.has(provider) ? "retry" : "hold",
       [Symbol.dispose]: () => {
         if (!isBorrowed) return;
         isBorrowed = false;
@@ -176,7 +180,9 @@ export class OpenProviders implements AsyncDisposable {
       revision,
       loadedAt,
       routing: { ...stored, providers: opened, otherwise: opened.slice(0, 1) },
-      holding: new Set(providers.filter(({ settings }) => policyOf(settings) === "hold").map(({ id }) => id)),
+      sendingAgain: new Set(
+        providers.filter(({ settings }) => policyOf(settings) === "retry").map(({ id }) => id),
+      ),
       users: 0,
       isRetired: false,
     };

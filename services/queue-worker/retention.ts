@@ -38,6 +38,8 @@ export interface RetentionOptions {
   readonly askLockMs?: number;
   /** How long after its start the job first looks for bodies without a message; then a quarter of a day passes. */
   readonly collectAfterMs?: number;
+  /** How long after it could not remove them: it looks at all that is stored. */
+  readonly collectAgainMs?: number;
 }
 
 const lockName = "smtp_proxy.retention";
@@ -97,7 +99,7 @@ export class Retention implements AsyncDisposable {
   }
 
   async #workForever(): Promise<void> {
-    const { log, roundMs = 60_000 } = this.#options;
+    const { log, roundMs = 60_000, collectAgainMs = hourMs } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
@@ -105,10 +107,10 @@ export class Retention implements AsyncDisposable {
         else this.#options.onWeeksKept?.(undefined);
         this.#isTold = false;
       } catch (error) {
-        // Told once for each outage.
+        // Told once, until a round succeeds.
         if (!this.#isTold) log.warn("cannot remove what is old", { error });
         this.#isTold = true;
-        this.#collectAt = Math.min(this.#collectAt, performance.now() + hourMs);
+        this.#collectAt = Math.min(this.#collectAt, performance.now() + collectAgainMs);
       }
       await sleepFor(roundMs, signal);
     }
@@ -129,22 +131,40 @@ export class Retention implements AsyncDisposable {
     return true;
   }
 
+  /** Each step is taken whatever became of the one before: a body that cannot be removed keeps no rows. */
   async #round(): Promise<void> {
-    await this.#giveUpBodies();
+    const failures: unknown[] = [];
+    for (const step of this.#steps()) {
+      if (this.#stop.signal.aborted) break;
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} steps failed`);
+    if (failures.length > 0) throw failures[0];
+  }
+
+  *#steps(): Generator<() => Promise<void>> {
+    yield () => this.#giveUpBodies();
     const now = performance.now();
     if (now >= this.#collectAt) {
-      await this.#collect();
-      this.#collectAt = now + collectEveryMs;
+      this.#collectAt = Infinity;
+      yield async () => {
+        await this.#collect();
+        this.#collectAt = now + collectEveryMs;
+      };
     }
     if (now - this.#weeksAt >= weeksEveryMs) {
       this.#weeksAt = now;
-      await this.#dropWeeks();
+      yield () => this.#dropWeeks();
     }
     if (now - this.#trimmedAt >= trimEveryMs) {
       this.#trimmedAt = now;
       const { bodies: _, ...terms } = this.#options.terms;
-      await trimRefusals({ ...this.#world, ...terms });
-      await purgePast({ ...this.#world, ...terms });
+      yield async () => void await trimRefusals({ ...this.#world, ...terms });
+      yield async () => void await purgePast({ ...this.#world, ...terms });
     }
   }
 

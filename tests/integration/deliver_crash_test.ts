@@ -45,6 +45,20 @@ Deno.test("deliver() settles the call of a worker that died by the provider's po
   }
 });
 
+Deno.test("deliver() does not repeat a call by a provider that was deleted meanwhile", async () => {
+  await using sink = await SmtpSink.open();
+  await using room = await DeliveryRoom.open();
+  const provider = await room.relay(sink.port, { unknown: "retry" });
+  const id = await room.submit(["one@example.net"]);
+  await dieInCall(room, id, provider, 1);
+  await room.owner.query("delete from esp_providers where id = $1", [provider]);
+  await room.relay(sink.port, { unknown: "retry" });
+  await using crew = room.crew();
+  await room.deliver(id, crew);
+  assert.equal(sink.mails.length, 0);
+  assert.equal(await room.statusOf(id), "failed/unknown");
+});
+
 Deno.test("deliver() counts claims whose calls ended their worker, and gives the message up after eight", async () => {
   await using sink = await SmtpSink.open({ script: ({ at }) => at === "dot" ? { hang: true } : undefined });
   await using room = await DeliveryRoom.open();

@@ -12,6 +12,7 @@ import { newLabel } from "../contracts/message_store_contract.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import { openTestS3Store } from "../support/s3_stores.ts";
 import { makeAccount, submissionOf, type TestAccount } from "../support/submissions.ts";
+import { until } from "../support/until.ts";
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -186,6 +187,24 @@ Deno.test("the collector removes a second body of a message, and keeps the one t
   assert.ok(await room.store.get(second));
 });
 
+Deno.test("the collector removes all the others although one body cannot be removed", async () => {
+  await using room = await DeliveryRoom.open();
+  await room.submit();
+  const { body, ...submission } = submissionOf(room.account);
+  const label = { ...submission, recipients: [] };
+  const refs = await Promise.all(Array.from({ length: 100 }, () => room.store.put(label, body)));
+  const stuck = refs[0];
+  const store = {
+    list: (olderThan: Date) => room.store.list(olderThan),
+    remove: (ref: StorageRef) =>
+      ref === stuck ? Promise.reject(new Error("AccessDenied")) : room.store.remove(ref),
+  };
+  const parts = { sql: room.database.system, store, signal: never, nowMs: Date.now() + 25 * hour };
+  await assert.rejects(collectBodies(parts), /AccessDenied/);
+  const left = await Promise.all(refs.map((ref) => room.store.get(ref)));
+  assert.deepEqual(left.flatMap((one, index) => one === undefined ? [] : [refs[index]]), [stuck]);
+});
+
 Deno.test("retention follows a group's own shorter times, down to at once, and never longer ones", async () => {
   await using room = await DeliveryRoom.open();
   const own = await makeAccount(room.databaseOf.ownerUrl);
@@ -276,14 +295,14 @@ Deno.test("Retention works by itself, one at a time, and the next takes over fro
   await using stack = new AsyncDisposableStack();
   const first = new Retention({ ...options, now: () => Date.now() + 8 * day });
   stack.use(first);
-  while (!await isGivenUp(room, message.id)) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until("the body is given up", () => isGivenUp(room, message.id));
   const orphan = submissionOf(room.account);
   const ref = await store.put({ ...orphan, recipients: [] }, orphan.body);
   await using _second = new Retention(later);
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.ok(await store.get(ref), "the first one has the lock");
   await first[Symbol.asyncDispose]();
-  while (await store.get(ref) !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until("the body is gone", async () => await store.get(ref) === undefined);
 });
 
 Deno.test("Retention tells of a store that is down once, and removes the bodies when it is back", async () => {
@@ -308,13 +327,14 @@ Deno.test("Retention tells of a store that is down once, and removes the bodies 
     roundMs: 5,
     now: () => Date.now() + 8 * day,
   };
-  await using _job = new Retention({ ...options, collectAfterMs: 0 });
-  while (tried.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  await using _job = new Retention({ ...options, collectAfterMs: 0, collectAgainMs: 0 });
+  await until("three tries have failed", () => tried.length >= 3);
   assert.equal(log.lines.filter(({ sentence }) => sentence === "cannot remove what is old").length, 1);
   isDown = false;
-  while (await room.store.get(messages[0]?.ref ?? "inline")) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await until(
+    "the body is gone",
+    async () => await room.store.get(messages[0]?.ref ?? "inline") === undefined,
+  );
   assert.ok(await room.store.get(messages[1]?.ref ?? "inline"));
 });
 
