@@ -2,6 +2,7 @@
 import pg from "pg";
 import type { Duplex } from "node:stream";
 import { clearAlarm, setAlarm } from "../alarms.ts";
+import { withinTime } from "../deadlines.ts";
 import type { GroupId } from "../ids.ts";
 import { CommitInDoubt, isAnswerLost, isOutage, NoAnswer } from "./faults.ts";
 import { mostShared, SharedConnections } from "./shared_connections.ts";
@@ -158,7 +159,7 @@ function answerTo(client: pg.PoolClient, query: pg.QueryConfig, limitMs: number)
   return new Promise((resolve, reject) => {
     const alarm = setAlarm(limitMs, () => {
       reject(new NoAnswer(limitMs));
-      (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy();
+      cut(client);
     });
     client.query(query, (error, result) => {
       clearAlarm(alarm);
@@ -261,7 +262,7 @@ async function openListener(config: pg.ClientConfig): Promise<Listener> {
       await client.query(`listen ${pg.escapeIdentifier(channel)}`);
     },
     probe: async () => void await client.query("select 1"),
-    close: () => client.end(),
+    close: () => hangUp(client),
   };
 }
 
@@ -271,18 +272,37 @@ async function tryLock(config: pg.ClientConfig, name: string): Promise<HeldLock 
   client.on("error", () => lost = true);
   client.on("end", () => lost = true);
   await client.connect();
-  const { rows } = await client.query("select pg_try_advisory_lock(hashtextextended($1, 0)) as held", [name]);
-  if (!rows[0]?.held) {
-    await client.end();
+  let isHeld: boolean;
+  try {
+    const asked = await client.query("select pg_try_advisory_lock(hashtextextended($1, 0)) as held", [name]);
+    isHeld = asked.rows[0]?.held === true;
+  } catch (error) {
+    await hangUp(client);
+    throw error;
+  }
+  if (!isHeld) {
+    await hangUp(client);
     return undefined;
   }
   return {
     get lost() {
       return lost;
     },
-    [Symbol.asyncDispose]: () => client.end(),
+    [Symbol.asyncDispose]: () => hangUp(client),
   };
 }
+
+/** Ends a connection; one whose server does not hang up in time is cut. */
+async function hangUp(client: pg.Client): Promise<void> {
+  const ended = client.end().catch(noteNothing);
+  await withinTime(hangUpMs, ended).catch(() => cut(client));
+}
+
+function cut(client: pg.ClientBase): void {
+  (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy();
+}
+
+const hangUpMs = 1_000;
 
 /** For promises and emitters whose failure reaches its owner by another way. */
 function noteNothing(): void {}

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { type Database, openDatabase } from "../../lib/postgres/database.ts";
+import { withinTime } from "../../lib/deadlines.ts";
+import { type Database, openDatabase, openSession } from "../../lib/postgres/database.ts";
 import { CommitInDoubt, NoAnswer } from "../../lib/postgres/faults.ts";
 import { testDatabase } from "../support/postgres.ts";
 import { startTcpRelay } from "../support/tcp_relay.ts";
+import { until } from "../support/until.ts";
 
 const role = "smtp_proxy_worker";
 
@@ -31,7 +33,7 @@ function askFor(number: number, { system }: Pick<Database, "system">): Promise<r
 
 /** Resolves when we have closed every connection. */
 async function allClosed({ relay }: Awaited<ReturnType<typeof openRelayed>>): Promise<void> {
-  while (relay.clients > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("every connection is closed", () => relay.clients === 0);
 }
 
 Deno.test("A connection that does not answer in time is closed, and the next statement has a new one", async () => {
@@ -49,10 +51,35 @@ Deno.test("A transaction that does not answer in time ends at once and its conne
   stand.relay.hang();
   const fails = stand.database.transaction(async (system) => void await askFor(3, { system }));
   const commits = stand.database.transaction(() => Promise.resolve());
-  await assert.rejects(fails, NoAnswer);
-  await assert.rejects(commits, (error) => error instanceof NoAnswer || error instanceof CommitInDoubt);
+  await Promise.all([
+    assert.rejects(fails, NoAnswer),
+    assert.rejects(commits, (error) => error instanceof NoAnswer || error instanceof CommitInDoubt),
+  ]);
   assert.deepEqual(stand.database.connections(), { active: 0, idle: 0, waiting: 0 });
   await allClosed(stand);
   stand.relay.mend();
   assert.deepEqual(await askFor(5, stand.database), [{ n: 5 }]);
+});
+
+Deno.test("A lock and a listener end although the server does not hang up", async () => {
+  await using stand = await openRelayed();
+  const lock = await stand.database.tryLock("test");
+  const heard = Promise.withResolvers<void>();
+  const listening = stand.database.listen("test", () => {}, heard.resolve);
+  await heard.promise;
+  stand.relay.hang();
+  assert.ok(lock);
+  await withinTime(60_000, Promise.all([lock, listening].map((one) => one[Symbol.asyncDispose]())));
+});
+
+Deno.test("A lock that cannot be asked for leaves no connection behind", async () => {
+  await using test = await testDatabase();
+  await using owner = await openSession({ url: test.ownerUrl });
+  await owner.run("revoke execute on function pg_try_advisory_lock(bigint) from public");
+  const applicationName = "test of locks";
+  await using database = openDatabase({ url: test.urlFor(role), role, applicationName });
+  await assert.rejects(database.tryLock("test"), { code: "42501" });
+  const open = () =>
+    owner.query("select 1 from pg_stat_activity where application_name = $1", [applicationName]);
+  await until("the connection is closed", async () => (await open()).length === 0);
 });
