@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { type CommandLine, wholeNumber } from "../support/command_line.ts";
 
 /** What the bench can measure. */
 export const caseNames = [
@@ -45,20 +46,23 @@ export interface BenchOptions {
 }
 
 const flags = {
-  rounds: { type: "string", default: "3" },
-  seconds: { type: "string", default: "5" },
-  stored: { type: "string", default: "50000" },
-  "both-seconds": { type: "string", default: "300" },
-  "decay-slices": { type: "string", default: "10" },
-  "decay-slice-seconds": { type: "string", default: "60" },
-  "memory-early": { type: "string", default: "20000" },
-  "memory-late": { type: "string", default: "100000" },
-  rows: { type: "string", default: "1000000" },
-  "list-times": { type: "string", default: "500" },
-  data: { type: "string", default: ".data/bench" },
+  rounds: { type: "string", default: "3", help: "measured runs of each server under each load" },
+  seconds: { type: "string", default: "5", help: "length of one such run" },
+  stored: { type: "string", default: "50000", help: "messages that wait when draining begins" },
+  "both-seconds": { type: "string", default: "300", help: "length of accepting and delivering at once" },
+  "decay-slices": { type: "string", default: "10", help: "slices of a decay run" },
+  "decay-slice-seconds": { type: "string", default: "60", help: "length of a slice" },
+  "memory-early": { type: "string", default: "20000", help: "messages before memory is looked at" },
+  "memory-late": { type: "string", default: "100000", help: "messages before it is looked at again" },
+  rows: { type: "string", default: "1000000", help: "messages of the database that the API is asked for" },
+  "list-times": { type: "string", default: "500", help: "how often each list is asked for" },
+  data: { type: "string", default: ".data/bench", help: "folder, on the disk that is meant" },
 } as const;
 
-/** Reads the command line; throws an error that names what is wrong. */
+/** What `deno task bench` can be asked for. */
+export const commandLine: CommandLine = { call: "deno task bench [CASE…]", names: caseNames, flags };
+
+/** Reads the command line; throws a TypeError that names what is wrong. */
 export function parseBenchOptions(args: readonly string[]): BenchOptions {
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: flags });
   const unknown = positionals.find((name) => !isCaseName(name));
@@ -86,7 +90,5 @@ function isCaseName(name: string): name is CaseName {
 }
 
 function positive(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new TypeError(`Cannot use --${flag}: ${text} is not a whole number above 0`);
+  return wholeNumber(flag, text, 1);
 }

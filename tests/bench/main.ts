@@ -2,12 +2,13 @@
 // machine with one load generator. One JSON line for each result on standard output, the bars on standard error.
 import { writeSync } from "node:fs";
 import { barsOf, tableOf } from "./bars.ts";
-import { type BenchOptions, parseBenchOptions } from "./bench_options.ts";
+import { runCommandLine } from "../support/command_line.ts";
+import { type BenchOptions, commandLine, parseBenchOptions } from "./bench_options.ts";
 import { runCase } from "./cases.ts";
 import { writeCertificate } from "./certificate.ts";
 import type { Result } from "./result.ts";
 
-await bench(parseBenchOptions(Deno.args));
+await runCommandLine(commandLine, parseBenchOptions, bench);
 
 async function bench(options: BenchOptions): Promise<void> {
   await Deno.mkdir(options.data, { recursive: true });
