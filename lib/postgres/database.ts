@@ -153,14 +153,12 @@ type Ask = (client: pg.PoolClient, query: pg.QueryConfig) => Promise<pg.QueryRes
 
 /**
  * Told by a callback: with the driver's own promises every answer lived as long as if it were kept (see Crowd). A
- * connection whose answer does not come is cut, because to close it properly would be to wait for the answer.
+ * connection whose answer does not come is cut, because to close it properly would be to wait for the answer; all that
+ * was asked on it is told why.
  */
 function answerTo(client: pg.PoolClient, query: pg.QueryConfig, limitMs: number): Promise<pg.QueryResult> {
   return new Promise((resolve, reject) => {
-    const alarm = setAlarm(limitMs, () => {
-      reject(new NoAnswer(limitMs));
-      cut(client);
-    });
+    const alarm = setAlarm(limitMs, () => cut(client, new NoAnswer(limitMs)));
     client.query(query, (error, result) => {
       clearAlarm(alarm);
       if (error) reject(error);
@@ -298,8 +296,8 @@ async function hangUp(client: pg.Client): Promise<void> {
   await withinTime(hangUpMs, ended).catch(() => cut(client));
 }
 
-function cut(client: pg.ClientBase): void {
-  (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy();
+function cut(client: pg.ClientBase, why?: Error): void {
+  (client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy(why);
 }
 
 const hangUpMs = 1_000;
