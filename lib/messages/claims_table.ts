@@ -278,10 +278,10 @@ export async function succeedWorker(
       update workers set incarnation = ${incarnation}, seen_at = clock_timestamp()
       where name = ${name} and incarnation = ${previous} returning name
     ), freed as (
-      update messages set claimed_until = clock_timestamp()
-      where (select count(*) from taken) > 0 and status = 'processing' and starts_with(claimed_by, ${`${name}/`})
-        and claimed_by <> ${holderOf(name, incarnation)}
-      returning id
+      update messages m set claimed_until = clock_timestamp() from taken
+      where m.status = 'processing' and starts_with(m.claimed_by, ${`${name}/`})
+        and m.claimed_by <> ${holderOf(name, incarnation)}
+      returning m.id
     )
     select (select count(*)::integer from taken) as taken, (select count(*)::integer from freed) as freed`;
   return succession?.taken === 1 ? succession.freed : undefined;

@@ -26,6 +26,7 @@ export class TimedStore implements Pick<MessageStore, "get"> {
 
   async get(ref: StorageRef): Promise<Body | undefined> {
     const clock = this.#clockOf(ref.slice(0, ref.indexOf(":")));
+    if (clock.hanging >= this.#most) throw new Late(`${clock.hanging} reads hang`);
     const late = (body: Body | undefined) => body?.[Symbol.asyncDispose]();
     const body = await clock.time(this.#limitMs, () => this.#store.get(ref), late);
     return body && new TimedBody(body, clock, this.#limitMs);
@@ -33,27 +34,19 @@ export class TimedStore implements Pick<MessageStore, "get"> {
 
   /** One for each kind of store: a folder that hangs says nothing about S3. */
   #clockOf(kind: string): Clock {
-    const clock = this.#clocks.get(kind) ?? new Clock(this.#most);
+    const clock = this.#clocks.get(kind) ?? new Clock();
     this.#clocks.set(kind, clock);
     return clock;
   }
 }
 
+type AfterLate<T> = (result: T) => PromiseLike<void> | undefined;
+
 /** Times reads, and counts those that hang longer than anybody waits. */
 class Clock {
-  readonly #most: number;
-  #hanging = 0;
+  hanging = 0;
 
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  async time<T>(
-    limitMs: number,
-    read: () => Promise<T>,
-    late: (result: T) => PromiseLike<void> | undefined,
-  ): Promise<T> {
-    if (this.#hanging >= this.#most) throw new Late(`${this.#hanging} reads hang`);
+  async time<T>(limitMs: number, read: () => Promise<T>, late: AfterLate<T> = () => undefined): Promise<T> {
     const reading = read();
     try {
       return await withinTime(limitMs, reading);
@@ -64,11 +57,11 @@ class Clock {
   }
 
   /** Nobody waits any longer for what comes of it, be it bytes or a failure; its reader has been told that it is late. */
-  async #outlive<T>(reading: Promise<T>, late: (result: T) => PromiseLike<void> | undefined): Promise<void> {
-    this.#hanging++;
+  async #outlive<T>(reading: Promise<T>, late: AfterLate<T>): Promise<void> {
+    this.hanging++;
     const [end] = await Promise.allSettled([reading]);
-    this.#hanging--;
-    if (end.status === "fulfilled") await late(end.value);
+    this.hanging--;
+    if (end.status === "fulfilled") await Promise.allSettled([late(end.value)]);
   }
 }
 
@@ -90,7 +83,7 @@ class TimedBody implements Body {
 
   bytes(): Promise<Uint8Array> {
     const limitMs = this.#limitMs * (1 + Math.ceil(this.size / mebibyte));
-    return this.#clock.time(limitMs, () => this.#body.bytes(), () => undefined);
+    return this.#clock.time(limitMs, () => this.#body.bytes());
   }
 
   stream(): ReadableStream<Uint8Array> {
@@ -105,7 +98,7 @@ class TimedBody implements Body {
         if (done) controller.close();
         else controller.enqueue(value);
       },
-      cancel: (reason) => reader.cancel(reason),
+      cancel: (reason) => this.#clock.time(this.#limitMs, () => reader.cancel(reason)),
     }, { highWaterMark: 0 });
   }
 

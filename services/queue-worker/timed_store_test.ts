@@ -55,6 +55,42 @@ Deno.test("TimedStore gives back a body that came too late", async () => {
   assert.equal(disposed, 1);
 });
 
+Deno.test("TimedStore's bodies that were there before others hung are read on", async () => {
+  const held = heldStore();
+  const store = new TimedStore(held, 1, 1);
+  const got = store.get("local:x");
+  held.reads[0]?.resolve(memoryBody(new TextEncoder().encode("some bytes")));
+  const body = await got;
+  await assert.rejects(store.get("local:x"), { name: "Late" });
+  await assert.rejects(store.get("local:x"), { message: "1 reads hang" });
+  assert.equal((await body?.bytes())?.length, 10);
+  held.reads[1]?.resolve(undefined);
+});
+
+Deno.test("TimedStore does not end its process when what came too late cannot be given back", async () => {
+  const held = heldStore();
+  const store = new TimedStore(held, 1);
+  await assert.rejects(store.get("local:x"), { name: "Late" });
+  let unhandled = 0;
+  const count = (event: PromiseRejectionEvent) => (event.preventDefault(), unhandled++);
+  addEventListener("unhandledrejection", count);
+  held.reads[0]?.resolve(
+    { [Symbol.asyncDispose]: () => Promise.reject(new Error("EIO")) } as unknown as Body,
+  );
+  await turn();
+  removeEventListener("unhandledrejection", count);
+  assert.equal(unhandled, 0);
+});
+
+Deno.test("TimedStore's bodies do not wait for a stream that cannot be cancelled", async () => {
+  const hanging = Promise.withResolvers<void>();
+  const stream = new ReadableStream({ cancel: () => hanging.promise });
+  const body = { size: 5, stream: () => stream } as unknown as Body;
+  const timed = await new TimedStore({ get: () => Promise.resolve(body) }, 1).get("local:x");
+  await assert.rejects(timed?.stream().cancel() ?? Promise.resolve(), { name: "Late" });
+  hanging.resolve();
+});
+
 Deno.test("TimedStore asks one kind of store although another hangs", async () => {
   const held = heldStore();
   const store = new TimedStore(held, 1, 1);
