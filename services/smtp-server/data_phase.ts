@@ -33,6 +33,12 @@ export interface TakenChunk {
 const smallPiece = 4096;
 const gatherSize = 32 * 1024;
 
+const flawSentences = {
+  refuse:
+    "Lines must end with CR LF: the message holds a bare CR or LF, or a dot beside NUL where a line begins",
+  repair: "The message holds a dot beside NUL where a line begins",
+};
+
 /** Receives the content of one DATA. A message that is refused on the way is still read to its true end. */
 export class DataPhase {
   readonly #options: DataPhaseOptions;
@@ -112,8 +118,8 @@ export class DataPhase {
     if (this.#size > maxSize) {
       return new Refusal("message_too_large", `Message is larger than the limit of ${maxSize} bytes`);
     }
-    if (this.#guard.flaws > 0 && this.#options.lineEndings === "refuse") {
-      return new Refusal("bare_line_ending", "Lines must end with CR LF: the message holds a bare CR or LF");
+    if (this.#guard.flaws > 0) {
+      return new Refusal("bare_line_ending", flawSentences[this.#options.lineEndings]);
     }
     return undefined;
   }

@@ -17,18 +17,21 @@ const afterCr = 2;
 const afterDot = 3;
 const afterDotCr = 4;
 const ended = 5;
+const afterNul = 6;
 
 /**
  * Finds the one true end of DATA, `CR LF . CR LF` (RFC 5321 section 4.5.2), over chunks cut anywhere, removes stuffed
- * dots and counts every sequence that another server could take for an end: bare CR, bare LF, a dot before NUL.
+ * dots and counts every sequence that another server could take for an end: bare CR, bare LF, a dot beside NUL.
  * Each byte is looked at once, so the cost does not depend on the message's shape.
  */
 export class LineGuard {
   readonly #repairs: boolean;
   #state = lineStart;
+  /** Where a line of the repaired content is: `lineStart`, `afterNul` or `midLine`. */
+  #repairedState = lineStart;
   #flaws = 0;
 
-  /** With `repair`, bare CR and bare LF become CR LF in what `take` gives; the end mark is as strict as ever. */
+  /** With `repair`, bare CR and bare LF are CR LF in what `take` gives, and no flaws; the end mark is as strict as ever. */
   constructor(mode: "refuse" | "repair") {
     this.#repairs = mode === "repair";
   }
@@ -85,7 +88,7 @@ export class LineGuard {
       const byte = chunk[read] ?? 0;
       const before = this.#state;
       const state = nextState(before, byte);
-      if (isFlaw(before, byte)) this.#flaws++;
+      if (this.#isFlawInRepaired(before, state, byte)) this.#flaws++;
       this.#state = state === ended ? lineStart : state;
       if (state === ended) return { content: repaired.subarray(0, out), next: read + 1 };
       if (byte !== LF && (before === afterCr || before === afterDotCr)) {
@@ -99,17 +102,32 @@ export class LineGuard {
     }
     return { content: repaired.subarray(0, out), next: -1 };
   }
+
+  /** Only a dot beside NUL cannot be repaired; every CR and LF ends a line by now. */
+  #isFlawInRepaired(before: number, state: number, byte: number): boolean {
+    if (state === afterDot) return false; // is no content
+    const line = this.#repairedState;
+    if (byte === CR || byte === LF) this.#repairedState = lineStart;
+    else this.#repairedState = byte === NUL && line !== midLine ? afterNul : midLine;
+    return isDotBesideNul(before, byte) || isDotBesideNul(line, byte);
+  }
 }
 
 function nextState(state: number, byte: number): number {
   if (byte === LF) return state === afterCr ? lineStart : state === afterDotCr ? ended : midLine;
   if (byte === CR) return state === afterDot ? afterDotCr : afterCr;
+  if (byte === NUL && (state === lineStart || state === afterNul)) return afterNul;
   return byte === DOT && state === lineStart ? afterDot : midLine;
 }
 
 function isFlaw(state: number, byte: number): boolean {
   if (byte === LF) return state !== afterCr && state !== afterDotCr;
-  return state === afterCr || state === afterDotCr || (state === afterDot && byte === NUL);
+  return state === afterCr || state === afterDotCr || isDotBesideNul(state, byte);
+}
+
+/** Whoever drops NUL sees a line that begins with a dot. */
+function isDotBesideNul(state: number, byte: number): boolean {
+  return (state === afterDot && byte === NUL) || (state === afterNul && byte === DOT);
 }
 
 /** Moves the bytes from `run` to `end` down to `out`, and answers where they end there. */
@@ -157,11 +175,11 @@ function isBreak(byte: number): boolean {
   return byte === CR || byte === LF;
 }
 
-/** CR LF and the first byte of a line that is neither empty nor begins with a dot. */
+/** CR LF and the first byte of a line that is neither empty nor begins with a dot or NUL. */
 function isPlainEnd(chunk: Uint8Array, at: number): boolean {
   if (chunk[at] !== CR || chunk[at + 1] !== LF || at + 2 >= chunk.length) return false;
   const next = chunk[at + 2] ?? 0;
-  return next !== DOT && !isBreak(next);
+  return next !== DOT && next !== NUL && !isBreak(next);
 }
 
 /** No byte of four words is below 14. */

@@ -71,6 +71,19 @@ Deno.test("LineGuard repairs bare line endings and leaves everything else", () =
   }
 });
 
+Deno.test("LineGuard cannot repair a dot beside NUL, at every cut", () => {
+  for (const sequence of ["\r\n\0.\r\n", "\n\0.\n", "\r\0\0.\r", "\r\n.\0.\r\n", "\r\n.\0\r\n"]) {
+    const wire = `a${sequence}b\r\n.\r\n`;
+    for (let cut = 0; cut <= wire.length; cut++) {
+      const { rest, flaws } = read(wire, [cut], "repair");
+      assert.deepEqual([rest, flaws > 0], ["", true], `${JSON.stringify(wire)} cut at ${cut}`);
+    }
+  }
+  for (const plain of ["a\0.\nb\0.", "\n\0a.\n", "\n\0\n.\n"]) {
+    assert.equal(read(`a${plain}\r\n.\r\n`, [], "repair").flaws, 0, JSON.stringify(plain));
+  }
+});
+
 Deno.test("LineGuard gives back binary content byte for byte", () => {
   const all = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => byte !== 10 && byte !== 13);
   const text = String.fromCharCode(...all);
@@ -90,7 +103,7 @@ Deno.test("LineGuard agrees with the grammar, wherever a chunk lies in memory an
     const guard = new LineGuard("refuse");
     const { content, next } = guard.take(memory.subarray(offset, offset + wire.length), 0);
     assert.equal(next, message.length + 3, JSON.stringify(wire));
-    const isFlawed = /\r(?!\n)|(?<!\r)\n|(?<=^|\r\n)\.\0/.test(message);
+    const isFlawed = /\r(?!\n)|(?<!\r)\n|(?<=^|\r\n)(\.\0|\0+\.)/.test(message);
     assert.equal(guard.flaws > 0, isFlawed, JSON.stringify(wire));
     if (!isFlawed) {
       assert.equal(

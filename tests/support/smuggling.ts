@@ -9,6 +9,8 @@ export const smuggling = [
   "\r.\r\n",
   "\r.\n",
   "\r\n.\0\r\n",
+  "\r\n\0.\r\n",
+  "\r\n\0\0.\0\r\n",
   "\r\r\n.\r\r\n",
   "\r\n.\r\r\n",
   "\r\r\n.\r\n ",
