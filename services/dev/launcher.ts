@@ -20,12 +20,23 @@ export async function launchersOf(pid: number): Promise<readonly number[]> {
  * Calls back when one of the launchers is gone, looking every half second: npm and its shell end by SIGTERM
  * without passing it on (ruling 1.1). Disposing stops looking.
  */
-export function watchLaunchers(launchers: readonly number[], gone: () => void): Disposable {
+export function watchLaunchers(
+  launchers: readonly number[],
+  gone: () => void,
+  isThere: (pid: number) => Promise<boolean> = isRunning,
+): Disposable {
   async function look(): Promise<void> {
-    const running = await Promise.all(launchers.map(isRunning));
+    const running = await Promise.all(launchers.map(isThere));
+    if (isOver) return;
     if (running.includes(false)) gone();
     else timer = setTimeout(look, 500);
   }
+  let isOver = false;
   let timer = setTimeout(look, 500);
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
+  return {
+    [Symbol.dispose]() {
+      isOver = true;
+      clearTimeout(timer);
+    },
+  };
 }
