@@ -137,11 +137,11 @@ export function fault(blame: Fault["blame"], code: string, detail: string): Faul
   return { blame, code, detail: storable(detail, 500) };
 }
 
-/** The most telling answer of a transaction, for the delivery log. */
+/** The most telling answer of a transaction, for the delivery log; none when it broke off with nothing refused. */
 export function answerOf(result: TransactionResult): EspAnswer | undefined {
   const isRefused = (reply: Reply | undefined) => reply !== undefined && replyClass(reply) !== 2;
   const reply = result.answer ?? result.data ?? result.failure?.reply ??
-    (isRefused(result.mail) ? result.mail : result.recipients.find(isRefused)) ?? result.mail;
+    (isRefused(result.mail) ? result.mail : result.recipients.find(isRefused));
   if (reply === undefined) return undefined;
   const espCode = reply.enhanced === undefined ? {} : { espCode: reply.enhanced };
   return { code: reply.code, ...espCode, excerpt: replyText(reply) };

@@ -129,6 +129,7 @@ Deno.test("answerOf() shows the most telling answer, providerMessageId() the nex
     isDotWritten: true,
   };
   assert.deepEqual(answerOf(result), { code: 550, espCode: "5.1.1", excerpt: "550 5.1.1 unknown" });
+  assert.equal(answerOf({ ...result, recipients: [reply("250 2.1.5 ok"), undefined] }), undefined);
   assert.equal(providerMessageId(reply("250 2.0.0 Ok: queued as 4XyZ")), "4XyZ");
   assert.equal(providerMessageId(reply("250 Ok 010001934f2c-aa-000000")), "010001934f2c-aa-000000");
   assert.equal(
