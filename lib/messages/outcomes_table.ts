@@ -139,7 +139,6 @@ function callRow(end: CallEnd) {
 
 function changeRow(change: RecipientChange) {
   return {
-    p: change.recipient,
     status: change.status,
     failure: change.failure ?? null,
     delay_ms: change.delayMs ?? null,
@@ -151,8 +150,17 @@ function changeRow(change: RecipientChange) {
   };
 }
 
-function itemRow(item: Settlement) {
+/** The changes of each item by the position of their recipient: a look into it costs the same however many there are. */
+function changesOf(items: readonly Settlement[]): string {
+  const byPosition = items.map(({ changes }) =>
+    Object.fromEntries(changes.map((change) => [change.recipient, changeRow(change)]))
+  );
+  return JSON.stringify(byPosition);
+}
+
+function itemRow(item: Settlement, n: number) {
   return {
+    n,
     id: item.message,
     claim: item.claim,
     then: item.then,
@@ -161,16 +169,18 @@ function itemRow(item: Settlement) {
     calls: item.calls.map(callRow),
     log_id: item.then === "storage_error" ? newId<CallId>() : null,
     error: stored(item.error, 600),
-    changes: item.changes.map(changeRow),
+    positions: item.changes.map(({ recipient }) => recipient),
   };
 }
 
 /**
  * Rows are locked in order of id, so that two processes never wait for each other crosswise. What a message becomes
- * follows from all its recipients (ruling 1.13) as this very statement leaves them. Joined by arrays: see `spanOf`.
+ * follows from all its recipients (ruling 1.13) as this very statement leaves them. Joined by arrays: see `spanOf`. A
+ * change is looked up for its recipient and not joined to it, which took the square of their number.
  */
 function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly SettledRow[]> {
-  const { ids, first, last } = spanOf(items.map((item) => item.message));
+  const { first, last } = spanOf(items.map((item) => item.message));
+  const changes = changesOf(items);
   return sql<SettledRow>`
     with item as materialized (
       -- One moment for a message and all its recipients, or it would be due before the last of many.
@@ -179,47 +189,46 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
           select from delivery_logs l
           where l.message_id = any(array_fill(item.id, '{1}')) and l.message_id between ${first}::uuid and ${last}::uuid
             and l.id = (item.calls -> 0 ->> 'id')::uuid and l.status <> 'started') as is_written
-      from jsonb_to_recordset(${JSON.stringify(items.map(itemRow))}::jsonb) as item (id uuid, claim bigint,
-          "then" text, dropped boolean, delay_ms float8, calls jsonb, changes jsonb, log_id uuid, error text)
-        join messages m on m.id = any(array_fill(item.id, '{1}')) and m.id = any(${ids}::uuid[])
+      from jsonb_to_recordset(${
+    JSON.stringify(items.map(itemRow))
+  }::jsonb) as item (n integer, id uuid, claim bigint,
+          "then" text, dropped boolean, delay_ms float8, calls jsonb, positions smallint[], log_id uuid, error text)
+        join messages m on m.id = any(array_fill(item.id, '{1}'))
           and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
       order by m.id for update of m
-    ), change as materialized (
-      select item.id as message_id, item.moment, item.calls -> 0 ->> 'id' as call_id, c.*
-      from item cross join lateral jsonb_to_recordset(item.changes) as c (p smallint, status text, failure text,
-        delay_ms float8, spent smallint, cause text, kind text, code text, detail text)
-      where not item.is_written
     ), logged as (
       update delivery_logs l set status = c.status, duration_ms = c.duration_ms,
         provider_message_id = c.provider_message_id, response_code = c.response_code, response_body = c.response_body,
         esp_code = c.esp_code, request_id = c.request_id, last_error = c.last_error, updated_at = clock_timestamp(),
         delivered_at = case when c.status in ('delivered', 'partial') then clock_timestamp() end,
-        outcomes = (select jsonb_object_agg(o.p, jsonb_build_object('kind', o.kind, 'code', o.code))
-          from change o where o.message_id = item.id and o.kind <> 'accepted' and o.p = any(l.recipients))
+        outcomes = (select jsonb_object_agg(o.p, jsonb_build_object('kind', o.c -> 'kind', 'code', o.c -> 'code'))
+          from (select p, ${changes}::jsonb #> array[item.n::text, p::text] as c from unnest(l.recipients) p) o
+          where o.c ->> 'kind' <> 'accepted')
       from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
-      where l.message_id = any(array_fill(item.id, '{1}')) and l.message_id = any(${ids}::uuid[])
+      where l.message_id = any(array_fill(item.id, '{1}'))
         and l.message_id between ${first}::uuid and ${last}::uuid and l.id = c.id and not item.is_written
     ), unreadable as (
       insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
       select log_id, id, group_id, user_id, claim, '{}', 'failed', error from item where log_id is not null
     ), served as (
-      update recipients r set status = c.status, failure_code = c.failure, attempts = r.attempts + c.spent,
-        next_attempt_at = case when c.delay_ms is not null
-          then c.moment + make_interval(secs => c.delay_ms / 1000.0) end,
-        wait_cause = c.cause, fault_code = c.code, fault_detail = c.detail, call_id = coalesce(c.call_id::uuid, r.call_id),
-        updated_at = c.moment
-      from change c
-      where r.message_id = any(array_fill(c.message_id, '{1}')) and r.message_id = any(${ids}::uuid[])
-        and r.message_id between ${first}::uuid and ${last}::uuid and r.position = c.p and r.status = 'pending'
+      update recipients r set (status, failure_code, attempts, next_attempt_at, wait_cause, fault_code, fault_detail,
+          call_id, updated_at) = (
+        select c.status, c.failure, r.attempts + c.spent, item.moment + make_interval(secs => c.delay_ms / 1000.0),
+          c.cause, c.code, c.detail, coalesce((item.calls -> 0 ->> 'id')::uuid, r.call_id), item.moment
+        from jsonb_to_record(${changes}::jsonb #> array[item.n::text, r.position::text]) as c (status text,
+          failure text, delay_ms float8, spent smallint, cause text, code text, detail text))
+      from item
+      where r.message_id = any(array_fill(item.id, '{1}')) and r.message_id between ${first}::uuid and ${last}::uuid
+        and r.position = any(item.positions) and r.status = 'pending' and not item.is_written
     ), known as materialized (
       -- Locked, and so as they are now: a service may have reported since this statement began, and whoever reports
       -- from now on finds what the message has become. While the claim goes on nothing follows from them.
-      select r.message_id, r.position, r.status, r.attempts, r.failure_code, r.next_attempt_at
+      select r.message_id, r.status, r.attempts, r.failure_code, r.next_attempt_at, item.moment,
+        case when not item.is_written then ${changes}::jsonb #> array[item.n::text, r.position::text] end as change
       from item join recipients r on r.message_id = any(array_fill(item.id, '{1}'))
-      where item.then in ('conclude', 'release') and r.message_id = any(${ids}::uuid[])
-        and r.message_id between ${first}::uuid and ${last}::uuid
+      where item.then in ('conclude', 'release') and r.message_id between ${first}::uuid and ${last}::uuid
       for no key update of r
     ), after as materialized (
       select a.message_id, count(*) filter (where a.status = 'pending') as pending,
@@ -233,12 +242,12 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
           filter (where a.failure is not null))[1] as worst
       from (
         -- This statement's own writes are not visible to it, so they are laid over what was.
-        select r.message_id, coalesce(c.status, r.status) as status, r.attempts + coalesce(c.spent, 0) as attempts,
-          case when c.p is null then r.failure_code else c.failure end as failure,
-          case when c.p is null then r.next_attempt_at
-            else c.moment + make_interval(secs => c.delay_ms / 1000.0) end as due
-        from known r
-          left join change c on c.message_id = r.message_id and c.p = r.position and r.status = 'pending'
+        select k.message_id, coalesce(k.new ->> 'status', k.status) as status,
+          k.attempts + coalesce((k.new ->> 'spent')::smallint, 0) as attempts,
+          case when k.new is null then k.failure_code else k.new ->> 'failure' end as failure,
+          case when k.new is null then k.next_attempt_at
+            else k.moment + make_interval(secs => (k.new ->> 'delay_ms')::float8 / 1000.0) end as due
+        from (select *, case status when 'pending' then change end as new from known) k
       ) a group by a.message_id
     ), whole as materialized (
       select item.*, s.spent, s.due, s.worst, case
@@ -263,7 +272,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
         else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
-    where m.id = any(array_fill(w.id, '{1}')) and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
+    where m.id = any(array_fill(w.id, '{1}')) and m.id between ${first}::uuid and ${last}::uuid
       and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;

@@ -71,15 +71,15 @@ export async function requeueMessages(
       update recipients r set status = 'pending', failure_code = null, attempts = 0, next_attempt_at = null,
         wait_cause = null, updated_at = clock_timestamp()
       from dead
-      where r.message_id = dead.id and r.message_id between ${first} and ${last} and r.group_id = ${group}
+      where r.message_id = any(array_fill(dead.id, '{1}')) -- see spanOf()
+        and r.message_id between ${first} and ${last} and r.group_id = ${group}
         and r.status in ('pending', 'refused', 'failed', 'unknown')
       returning r.message_id
     )
     update messages m set status = 'queued', failure_code = null, claims = 0, rings = 0, ring_after = null,
       next_attempt_at = clock_timestamp(), requeued_at = clock_timestamp(), processed_at = null
-    from dead
-    where m.id = dead.id and m.id between ${first} and ${last} and m.group_id = ${group}
-      and exists (select from addressed a where a.message_id = m.id)
+    from (select distinct message_id from addressed) a
+    where m.id = any(array_fill(a.message_id, '{1}')) and m.id between ${first} and ${last} and m.group_id = ${group}
     returning m.id`;
   return rows.map(({ id }) => id);
 }

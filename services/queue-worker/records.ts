@@ -17,7 +17,7 @@ import {
   findSuppressed,
   type SuppressionReason,
 } from "../../lib/suppressions/suppressions_table.ts";
-import { isAnswerLost, isOutage, isRetryable, sqlState } from "../../lib/postgres/faults.ts";
+import { isAnswerLost, isOutage, isRetryable, isTimeout } from "../../lib/postgres/faults.ts";
 import { sleepFor } from "../../lib/retry.ts";
 import type { Log } from "../../lib/telemetry/log_fields.ts";
 import type { Metrics } from "../../lib/telemetry/metrics.ts";
@@ -34,7 +34,8 @@ export interface RecordsOptions {
   readonly log: Log;
 }
 
-const statementTimeout = "57014";
+/** What a recipient's change takes at most, about: a batch is bounded by the recipients in it. */
+const recipientBytes = 800;
 const firstPauseMs = 50;
 const longestPauseMs = 1000;
 
@@ -67,10 +68,16 @@ export class Records {
     this.#settlePlain = coalesce(async (settlements) => {
       const settled = await settlePlain(database.system, settlements);
       return settlements.map(({ message }) => done(settled.has(message)));
-    }, this.#batches("settlements"));
+    }, {
+      ...this.#batches<PlainSettlement>("settlements"),
+      bytesOf: ({ recipients }) => recipients * recipientBytes,
+    });
     this.#settleAny = coalesce(
       async (settlements) => (await settleAll(database.system, settlements)).map(done),
-      this.#batches("settlements"),
+      {
+        ...this.#batches<Settlement>("settlements"),
+        bytesOf: ({ changes }) => changes.length * recipientBytes,
+      },
     );
   }
 
@@ -153,7 +160,7 @@ export class Records {
 
   #batches<Item>(step: "claims" | "suppressions" | "calls" | "settlements"): CoalesceOptions<Item> {
     const { batchSize } = this.#options.metrics.process;
-    return { isOutage: isPassing, onBatch: (size) => batchSize.observe({ step }, size) };
+    return { isOutage: befallsAll, onBatch: (size) => batchSize.observe({ step }, size) };
   }
 
   async #patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
@@ -178,5 +185,10 @@ function done<T>(value: T): ItemResult<T> {
 function isPassing(error: unknown): boolean {
   if (error instanceof TooManyWaiting) return true;
   if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return false;
-  return isOutage(error) || isRetryable(error) || sqlState(error) === statementTimeout;
+  return isOutage(error) || isRetryable(error) || isTimeout(error);
+}
+
+/** Whether an error is no single item's: what took too long may be one message's many recipients, or a lock on it. */
+function befallsAll(error: unknown): boolean {
+  return isPassing(error) && !isTimeout(error);
 }

@@ -11,12 +11,17 @@ export interface Look {
   readonly wholeTables: readonly string[];
   /** Rows and index entries that were read of large tables, also by a function. */
   readonly entries: number;
+  /** Rows that the plan's steps handed on or sorted out, all together. */
+  readonly handled: number;
 }
 
 interface Plan {
   readonly "Node Type": string;
   readonly "Relation Name"?: string;
   readonly "Actual Rows"?: number;
+  readonly "Actual Loops"?: number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly "Rows Removed by Join Filter"?: number;
   readonly "Shared Hit Blocks"?: number;
   readonly "Shared Read Blocks"?: number;
   readonly Plans?: readonly Plan[];
@@ -108,7 +113,15 @@ function lookAt(statement: string, [explained]: readonly Explained[], { before, 
     buffers: (root["Shared Hit Blocks"] ?? 0) + (root["Shared Read Blocks"] ?? 0),
     wholeTables: [...new Set([...planned, ...made])],
     entries: reads.reduce((sum, read) => sum + read.entries, 0),
+    handled: nodes.reduce((sum, node) => sum + handledBy(node), 0),
   };
+}
+
+/** EXPLAIN gives the mean of a step's runs. */
+function handledBy(node: Plan): number {
+  const rows = (node["Actual Rows"] ?? 0) + (node["Rows Removed by Filter"] ?? 0) +
+    (node["Rows Removed by Join Filter"] ?? 0);
+  return rows * (node["Actual Loops"] ?? 0);
 }
 
 function* nodesOf(plan: Plan): Generator<Plan> {

@@ -3,7 +3,7 @@ import { type CallId, newId } from "../../lib/ids.ts";
 import type { EspEvent } from "../../lib/esp/event.ts";
 import { storeEvents } from "../../lib/events/webhooks_table.ts";
 import type { Settlement } from "../../lib/messages/outcomes_table.ts";
-import { openSession, type Session } from "../../lib/postgres/database.ts";
+import { openDatabase, openSession, type Session } from "../../lib/postgres/database.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import { DeliveryRoom } from "../support/delivery_room.ts";
 import type { OpenedCrew } from "../../services/queue-worker/open_crew.ts";
@@ -125,6 +125,33 @@ Deno.test("Records.settle() believes no plain success of a call that did not end
   const calls = taken.calls.map(({ call }) => ({ call, status: "partial" as const }));
   assert.equal((await crew.records.settle({ ...taken, calls }, crew.stopped))?.status, "delivered");
   assert.deepEqual((await room.logsOf(taken.message)).map((log) => log["status"]), ["partial"]);
+});
+
+Deno.test("Records.settle() does not keep others waiting for a message that somebody else has locked", async () => {
+  await using room = await DeliveryRoom.open();
+  await using database = openDatabase({
+    url: room.databaseOf.urlFor("smtp_proxy_worker"),
+    role: "smtp_proxy_worker",
+    statementTimeoutMs: 2000,
+  });
+  await using crew = room.crew({ database });
+  const takens = [await takenOf(room, crew), await takenOf(room, crew), await takenOf(room, crew)];
+  const putOff = takens.map((taken): Settlement => ({
+    ...taken,
+    calls: taken.calls.map(({ call }) => ({ call, status: "failed" })),
+    changes: taken.changes.map(({ recipient }) => (
+      { recipient, status: "pending", delayMs: 30_000, attemptSpent: true, kind: "retry" }
+    )),
+  }));
+  await using other = await openSession({ url: room.databaseOf.ownerUrl });
+  await other.run("begin");
+  await other.query("select from messages where id = $1 for update", [takens[0]?.message]);
+  const [locked, ...free] = putOff.map((settlement) => crew.records.settle(settlement, crew.stopped));
+  assert.deepEqual((await Promise.all(free)).map((one) => one?.status), ["queued", "queued"]);
+  const putOffs = room.log.lines.filter(({ sentence }) => sentence === "database step put off");
+  assert.equal(putOffs.length, 1, "the locked one's alone");
+  await other.run("rollback");
+  assert.equal((await locked)?.status, "queued");
 });
 
 /** What each recipient and the message have become of a call that nobody had an answer to, when a report came along. */
