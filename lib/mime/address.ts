@@ -110,9 +110,8 @@ class ListReader {
 
   next(): string {
     let bare = "";
-    // What stands outside of quotes, comments and angle brackets.
+    // What stands outside of quotes, comments and angle brackets, each of which leaves its opening character.
     let plain = "";
-    let hasString = false;
     // Some readers show the address that stands before the angle brackets instead of the one in them.
     let hasBareAt = false;
     let angled: string | undefined;
@@ -122,7 +121,7 @@ class ListReader {
         this.#at++;
         if (character === ";") this.#inGroup = false;
         if (angled === undefined && bare.trim() === "") continue;
-        return isDoubtful(plain, hasString) ? "broken" : this.#entry(bare, angled);
+        return isDoubtful(plain) ? "broken" : this.#entry(bare, angled);
       }
       if (character === ":") {
         if (this.#inGroup || angled !== undefined || bare.includes("@")) return "broken";
@@ -130,14 +129,17 @@ class ListReader {
         this.#at++;
         bare = "";
       } else if (character === "(") {
+        const start = this.#at;
         if (!this.#skipComment()) return "broken";
         bare += " ";
+        plain += this.#text.slice(start, this.#at).includes("\n") ? foldedComment : character;
       } else if (character === '"') {
         const string = this.#quotedString();
         if (string === undefined || angled !== undefined) return "broken";
         bare += string;
-        hasString = true;
+        plain += character;
       } else if (character === "<") {
+        plain += character;
         angled = angled === undefined && !hasBareAt ? this.#angled() : undefined;
         if (angled === undefined) return "broken";
       } else if (character === ">" || character === ";") {
@@ -150,7 +152,7 @@ class ListReader {
         this.#at++;
       }
     }
-    if (this.#inGroup || isDoubtful(plain, hasString)) return "broken";
+    if (this.#inGroup || isDoubtful(plain)) return "broken";
     return angled === undefined && bare.trim() === "" ? "end" : this.#entry(bare, angled);
   }
 
@@ -213,18 +215,26 @@ class ListReader {
 
 /**
  * A quoted string, an encoded word and a character that may stand in neither bare (RFC 5322 section 3.2.3) are each read
- * alike by all; where two of them meet, some readers end a name, or begin an address, where others do not.
+ * alike by all; where two of them meet, some readers end a name, or begin an address, where others do not. Encoded words
+ * that stand apart and are as RFC 2047 section 5 has them in a phrase may stand beside a string.
  */
-function isDoubtful(plain: string, hasString: boolean): boolean {
+function isDoubtful(plain: string): boolean {
   const hasWord = plain.includes("=?");
-  const hasStray = /[)[\]\\]/.test(plain);
-  return hasString ? hasWord || hasStray : hasWord && hasStray;
+  const hasStray = /[)[\]\\]/.test(plain) || plain.includes(foldedComment);
+  if (!plain.includes('"')) return hasWord && hasStray;
+  return hasStray || (hasWord && plain.replaceAll(encodedWord, " ").includes("=?"));
 }
 
-/** Some readers end a comment or a quoted string where it is folded, and look for addresses behind that. */
+/** Some readers end a name in front of it. */
+const foldedComment = "(\n";
+const encodedWord = /(?<=^|\s)=\?[\w-]{1,40}\?[bq]\?[\w!*+/=-]{0,75}\?=(?=\s|$)/gi;
+
+/**
+ * Some readers end a comment or a quoted string where it is folded: they take what stands before that for an address,
+ * or look for one behind it.
+ */
 function hidesAddress(part: string): boolean {
-  const fold = part.indexOf("\n");
-  return fold >= 0 && part.includes("@", fold);
+  return part.includes("\n") && (part.includes("@") || part.includes("=?"));
 }
 
 /** Drops an obsolete source route: `@a,@b:c@d` is `c@d` (RFC 5322 section 4.4). */

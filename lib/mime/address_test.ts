@@ -109,6 +109,8 @@ Deno.test("parseAddressList() reads names as old programs write them, where all 
     "Ann (Sales)",
     "=?utf-8?q?M=C3=BCller?= & Co.",
     '"=?utf-8?q?a?=" x',
+    '"Support" =?utf-8?q?M=C3=BCller?=',
+    '=?UTF-8?B?w4Q=?= "of" =?utf-8?q?_X?=',
   ];
   for (const name of names) {
     assert.deepEqual(list(`${name} <a@x.test>`), ["a@x.test"], name);
@@ -146,6 +148,9 @@ Deno.test("parseAddressList() refuses what two readers would read differently", 
     "=?utf-8?q?b=40evil.test?=\\<a@x.test>",
     "=?utf-8?q?b=40evil.test?= [x] <a@x.test>",
     '=?utf-8?q?"?= <b@evil.test> " <a@x.test>',
+    '"Ann"=?utf-8?q?b=40evil.test?= <a@x.test>',
+    '"Ann" =?utf-8?q?b=40evil.test?=<a@x.test>',
+    '"Ann" =?utf-8?q?b@evil.test?= <a@x.test>',
     '"b@evil.test") Team: a@x.test;',
     // Who decodes it shows another address.
     "=?utf-8?b?YkBldmlsLnRlc3QA?=@x.test",

@@ -72,6 +72,13 @@ Deno.test("readHeader() takes no From whose folded string or comment hides an ad
       '"Ann\r\n <b\\@evil.test>, " <a@x.test>',
       "(Ann\r\n <b@evil.test>, )<a@x.test>",
       "(Ann (x)\r\n (<b@evil.test>, ))a@x.test",
+      // Some end it at the fold and take what stands before that for the address.
+      '"b@evil.test\r\n " <a@x.test>',
+      '"Ann <b@evil.test>\r\n of X" <a@x.test>',
+      '"a@x.test and\r\n others"\r\n <a@x.test>',
+      '"=?utf-8?q?b=40evil.test?=\r\n " <a@x.test>',
+      "(b@evil.test\r\n x) <a@x.test>",
+      "=?utf-8?q?b=40evil.test?= (x\r\n y) <a@x.test>",
       '<"a\r\n b"@x.test>',
       "Ann\n <b@evil.test>, <a@x.test>",
     ]
@@ -79,7 +86,6 @@ Deno.test("readHeader() takes no From whose folded string or comment hides an ad
   for (
     const plain of [
       '"Ann, of\r\n Example" <a@x.test>',
-      '"a@x.test and\r\n others"\r\n <a@x.test>',
       "Ann\r\n\t(of\r\n Example)\r\n <a@x.test>",
       "<a@x.test>\r\n ",
       "a\r\n @x.test",
