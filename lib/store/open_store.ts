@@ -34,15 +34,18 @@ export async function openStore(options: StoreOptions): Promise<RoomyStore> {
     return store;
   }
 
+  /** What one store fails at hides nothing of the other. */
   async function* list(olderThan: Date): AsyncGenerator<StoredBody> {
-    yield* first.list(olderThan);
-    if (first === local) return void (s3 && (yield* s3.list(olderThan)));
-    try {
-      yield* local.list(olderThan);
-    } catch (error) {
-      // There never was a local store here.
-      if (!isAbsence(error)) throw error;
+    const failures: unknown[] = [];
+    for (const store of new Set([first, ...stores.values()])) {
+      try {
+        yield* store.list(olderThan);
+      } catch (error) {
+        // There never was a local store here.
+        if (store !== local || first === local || !isAbsence(error)) failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   return {

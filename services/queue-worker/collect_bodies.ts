@@ -2,7 +2,7 @@ import type { GroupId } from "../../lib/ids.ts";
 import { findGroups, findNeeded, hasMessages } from "../../lib/messages/retention_table.ts";
 import type { SystemSql } from "../../lib/postgres/sql.ts";
 import type { MessageStore, StoredBody } from "../../lib/store/message_store.ts";
-import { removeBodies } from "./give_up_bodies.ts";
+import { removeAll } from "./give_up_bodies.ts";
 
 /** What the collector works with. */
 export interface CollectParts {
@@ -19,28 +19,49 @@ const labelsAtOnce = 32;
 /** Then the store or the database is down. */
 const enoughFailures = 5;
 
+/** How a collection went. */
+export interface Collected {
+  /** Bodies that are gone. */
+  readonly count: number;
+  /** The first of what failed; once there is much of that, the rest was left for another time. */
+  readonly failure?: { readonly error: unknown };
+}
+
 /**
  * Removes bodies older than a day that no message needs: orphans of submissions that failed, and what was given up and
- * never removed (ruling 3.15). Answers how many; throws the first failure once it has been through the rest, and at
- * once when there are many. Bodies of groups that this database does not know are left alone: they
- * may be another installation's, and a database without any message knows nobody's.
+ * never removed (ruling 3.15). What fails keeps none of the others; throws when the database does. Bodies of groups that
+ * this database does not know are left alone: they may be another installation's, and a database without any message
+ * knows nobody's.
  */
-export async function collectBodies(parts: CollectParts): Promise<number> {
-  const { sql, store, nowMs, signal } = parts;
-  if (!await hasMessages(sql)) return 0;
+export async function collectBodies(parts: CollectParts): Promise<Collected> {
+  if (!await hasMessages(parts.sql)) return { count: 0 };
   const failures: unknown[] = [];
   let count = 0;
-  let page: StoredBody[] = [];
-  for await (const body of store.list(new Date(nowMs - leastAgeMs))) {
-    if (signal.aborted) return count;
-    page.push(body);
-    if (page.length < pageSize) continue;
+  for await (const page of pagesOf(parts, failures)) {
     count += await collectPage(parts, page, failures);
-    page = [];
+    if (failures.length >= enoughFailures) break;
   }
-  count += await collectPage(parts, page, failures);
-  if (failures.length > 0) throw failures[0];
-  return count;
+  return failures.length === 0 ? { count } : { count, failure: { error: failures[0] } };
+}
+
+/** A list that fails has named what it could before. */
+async function* pagesOf(
+  { store, nowMs, signal }: CollectParts,
+  failures: unknown[],
+): AsyncGenerator<readonly StoredBody[]> {
+  let page: StoredBody[] = [];
+  try {
+    for await (const body of store.list(new Date(nowMs - leastAgeMs))) {
+      if (signal.aborted) return;
+      page.push(body);
+      if (page.length < pageSize) continue;
+      yield page;
+      page = [];
+    }
+  } catch (error) {
+    failures.push(error);
+  }
+  if (page.length > 0) yield page;
 }
 
 async function collectPage(
@@ -51,20 +72,29 @@ async function collectPage(
   const needed = await findNeeded(sql, page);
   const orphans = page.filter(({ ref }) => !needed.has(ref));
   let count = 0;
-  for (let at = 0; at < orphans.length; at += labelsAtOnce) {
+  for (let at = 0; at < orphans.length && failures.length < enoughFailures; at += labelsAtOnce) {
     const some = orphans.slice(at, at + labelsAtOnce);
-    try {
-      const groups = await Promise.all(some.map(async ({ label }) => (await label())?.group));
-      const known = await findGroups(sql, groups.filter((group) => group !== undefined));
-      const ours = some.filter((_, index) => known.has(groups[index] ?? nobody));
-      await removeBodies(store, ours);
-      count += ours.length;
-    } catch (error) {
-      // One body that cannot be removed keeps none of the others.
-      if (failures.push(error) === enoughFailures) throw error;
-    }
+    const groups = await groupsOf(some, failures);
+    const known = await findGroups(sql, groups.filter((group) => group !== undefined));
+    const ours = some.filter((_, index) => known.has(groups[index] ?? nobody));
+    const ends = await removeAll(store, ours);
+    failures.push(...ends.failures);
+    count += ends.count;
   }
   return count;
+}
+
+/** Whose each body is, as far as its label can be read. */
+async function groupsOf(
+  bodies: readonly StoredBody[],
+  failures: unknown[],
+): Promise<readonly (GroupId | undefined)[]> {
+  const labels = await Promise.allSettled(bodies.map(async ({ label }) => await label()));
+  return labels.map((end) => {
+    if (end.status === "fulfilled") return end.value?.group;
+    failures.push(end.reason);
+    return undefined;
+  });
 }
 
 const nobody = "" as GroupId;

@@ -64,17 +64,34 @@ export interface GivenUp {
   readonly next: string;
 }
 
-/** Removes bodies from their store, a bounded number at a time; throws the first failure after the others. */
-export async function removeBodies(
+/** Removes bodies from their store; throws the first failure after the others. */
+async function removeBodies(
   store: Pick<MessageStore, "remove">,
   bodies: readonly GivenUpBody[],
 ): Promise<void> {
+  const { failures } = await removeAll(store, bodies);
+  if (failures.length > 0) throw failures[0];
+}
+
+/** How removals went. */
+export interface Removed {
+  readonly count: number;
+  readonly failures: readonly unknown[];
+}
+
+/** Removes bodies from their store, a bounded number at a time; gives up when very many of them fail. */
+export async function removeAll(
+  store: Pick<MessageStore, "remove">,
+  bodies: readonly Pick<GivenUpBody, "ref">[],
+): Promise<Removed> {
   const refs = bodies.map(({ ref }) => ref).filter((ref) => ref !== "inline");
   const failures: unknown[] = [];
-  for (let at = 0; at < refs.length; at += atOnce) {
+  let count = 0;
+  for (let at = 0; at < refs.length && failures.length < atOnce; at += atOnce) {
     const ends = await Promise.allSettled(refs.slice(at, at + atOnce).map((ref) => store.remove(ref)));
-    failures.push(...ends.flatMap((end) => end.status === "rejected" ? [end.reason] : []));
-    if (failures.length >= atOnce) break; // the store is down
+    const failed = ends.filter((end) => end.status === "rejected");
+    failures.push(...failed.map(({ reason }) => reason));
+    count += ends.length - failed.length;
   }
-  if (failures.length > 0) throw failures[0];
+  return { count, failures };
 }

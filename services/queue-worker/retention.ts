@@ -182,8 +182,9 @@ export class Retention implements AsyncDisposable {
 
   async #collect(): Promise<void> {
     const { store } = this.#options;
-    const count = await collectBodies({ ...this.#world, store });
+    const { count, failure } = await collectBodies({ ...this.#world, store });
     this.#tellRemoved(count, "orphans");
+    if (failure !== undefined) throw failure.error;
   }
 
   #tellRemoved(count: number, reason: "retention" | "orphans"): void {

@@ -71,6 +71,19 @@ Deno.test("local store: list() tells of a segment that cannot be read after it h
   assert.deepEqual(found, [whole]);
 });
 
+Deno.test("local store: list() tells of a folder that cannot be read after it has listed the others", async () => {
+  await using test = await openTestStore();
+  const ref = await test.store.put(newLabel(), memoryBody(someBytes(100)));
+  await Deno.mkdir(join(test.path, "2020", "01"), { recursive: true });
+  await symlink("02", join(test.path, "2020", "01", "02"));
+  const found: StorageRef[] = [];
+  const list = async () => {
+    for await (const body of test.store.list(new Date(Date.now() + 60_000))) found.push(body.ref);
+  };
+  await assert.rejects(list(), { code: "ELOOP" });
+  assert.deepEqual(found, [ref]);
+});
+
 Deno.test("local store: get() takes no body for gone because a file that it has open shows what was a while ago", async () => {
   await using test = await openTestStore();
   const reader = await test.reopen({ mustExist: true });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { type MessageId, newId, timeOfId } from "../../lib/ids.ts";
 import type { StorageRef } from "../../lib/messages/message.ts";
 import { memoryBody } from "../../lib/store/memory_body.ts";
@@ -262,6 +263,23 @@ Deno.test("openStore() reads, removes and lists the bodies of both stores, which
   for (const ref of refs) await last.remove(ref);
   assert.deepEqual(await listed(last), []);
   await assert.rejects(last.get("inline"), /Cannot reach the store/);
+});
+
+Deno.test("openStore() lists the bodies of one store although the other fails", async () => {
+  await using test = openTestS3Store();
+  await using local = await openTestStore();
+  const options = { path: local.path, instance: "both", minFree: 0, s3: test.options };
+  await using store = await openStore({ type: "local", ...options });
+  await using other = await openStore({ type: "s3", ...options });
+  await store.put(newLabel(), memoryBody(someBytes(100)));
+  const ref = await other.put(newLabel(), memoryBody(someBytes(100)));
+  await Deno.remove(join(local.path, "FORMAT"));
+  const found: StorageRef[] = [];
+  const list = async () => {
+    for await (const body of store.list(new Date(Date.now() + 60_000))) found.push(body.ref);
+  };
+  await assert.rejects(list(), { code: "ENOENT" });
+  assert.deepEqual(found, [ref]);
 });
 
 Deno.test("openStore() needs no local folder for bodies in S3, and a bucket for them", async () => {
