@@ -112,8 +112,10 @@ function wait(
 ): Judgement {
   const leftMs = terms.maxAgeMs - trial.ageMs;
   if (leftMs <= 0) return { status: "failed", code: "expired" };
-  // The last look is taken when the message expires, not hours later.
-  const until = Math.min(jittered(delayMs, random), Math.max(leftMs, shortestWaitMs));
+  // The last look is taken when the message expires, not hours later; in whole seconds, since the recipients of one
+  // message are judged a little after each other and are to be due together.
+  const lastLookMs = Math.ceil(leftMs / second) * second;
+  const until = Math.min(jittered(delayMs, random), lastLookMs);
   return { status: "pending", delayMs: until, attemptSpent: false };
 }
 

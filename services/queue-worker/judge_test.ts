@@ -110,6 +110,13 @@ Deno.test("judge() lets a wait end with the message's age, not after it", () => 
   assert.deepEqual(judged, pending(10 * second, false));
 });
 
+Deno.test("judge() lets recipients that are judged a little after each other wait together to the end", () => {
+  for (const leftMs of [9_000.25, 9_999.5, 10 * second]) {
+    const judged = judge(wait("throttled", hour), { ...first, ageMs: 72 * hour - leftMs }, terms, none);
+    assert.deepEqual(judged, pending(10 * second, false), String(leftMs));
+  }
+});
+
 Deno.test("judge() does not end transient answers by age: they have attempts", () => {
   assert.equal(judge(retry(), { ...first, ageMs: 100 * hour }, terms, none).status, "pending");
 });
