@@ -1,5 +1,6 @@
 import { domainToASCII } from "node:url";
 import { parseAddress } from "../network/cidr.ts";
+import { decodeWords } from "./encoded_words.ts";
 
 /** One mail address taken apart. */
 export interface Mailbox {
@@ -109,7 +110,9 @@ class ListReader {
   }
 
   next(): string {
+    const start = this.#at;
     let bare = "";
+    let hasFoldedComment = false;
     // What stands outside of quotes, comments and angle brackets, each of which leaves its opening character.
     let plain = "";
     // Some readers show the address that stands before the angle brackets instead of the one in them.
@@ -129,10 +132,11 @@ class ListReader {
         this.#at++;
         bare = "";
       } else if (character === "(") {
-        const start = this.#at;
-        if (!this.#skipComment()) return "broken";
+        const comment = this.#comment();
+        if (comment === undefined) return "broken";
+        hasFoldedComment ||= comment.includes("\n");
         bare += " ";
-        plain += this.#text.slice(start, this.#at).includes("\n") ? foldedComment : character;
+        plain += character;
       } else if (character === '"') {
         const string = this.#quotedString();
         if (string === undefined || angled !== undefined) return "broken";
@@ -140,6 +144,8 @@ class ListReader {
         plain += character;
       } else if (character === "<") {
         plain += character;
+        // Some readers end the name in front of such a comment, and take it for an address.
+        if (hasFoldedComment && showsAddress(this.#text.slice(start, this.#at))) return "broken";
         angled = angled === undefined && !hasBareAt ? this.#angled() : undefined;
         if (angled === undefined) return "broken";
       } else if (character === ">" || character === ";") {
@@ -160,7 +166,7 @@ class ListReader {
     return angled ?? withoutSpaces(bare);
   }
 
-  #skipComment(): boolean {
+  #comment(): string | undefined {
     const start = this.#at;
     let depth = 0;
     for (; this.#at < this.#text.length; this.#at++) {
@@ -168,11 +174,11 @@ class ListReader {
       if (character === "\\") this.#at++;
       else if (character === "(") depth++;
       else if (character === ")" && --depth === 0) {
-        this.#at++;
-        return !hidesAddress(this.#text.slice(start, this.#at));
+        const comment = this.#text.slice(start, ++this.#at);
+        return hidesAddress(comment) ? undefined : comment;
       }
     }
-    return false;
+    return undefined;
   }
 
   #quotedString(): string | undefined {
@@ -202,7 +208,7 @@ class ListReader {
         if (string === undefined) return undefined;
         address += string;
       } else if (character === "(") {
-        if (!this.#skipComment()) return undefined;
+        if (this.#comment() === undefined) return undefined;
         address += " ";
       } else {
         address += character;
@@ -220,13 +226,11 @@ class ListReader {
  */
 function isDoubtful(plain: string): boolean {
   const hasWord = plain.includes("=?");
-  const hasStray = /[)[\]\\]/.test(plain) || plain.includes(foldedComment);
+  const hasStray = /[)[\]\\]/.test(plain);
   if (!plain.includes('"')) return hasWord && hasStray;
   return hasStray || (hasWord && plain.replaceAll(encodedWord, " ").includes("=?"));
 }
 
-/** Some readers end a name in front of it. */
-const foldedComment = "(\n";
 const encodedWord = /(?<=^|\s)=\?[\w-]{1,40}\?[bq]\?[\w!*+/=-]{0,75}\?=(?=\s|$)/gi;
 
 /**
@@ -234,7 +238,13 @@ const encodedWord = /(?<=^|\s)=\?[\w-]{1,40}\?[bq]\?[\w!*+/=-]{0,75}\?=(?=\s|$)/
  * or look for one behind it.
  */
 function hidesAddress(part: string): boolean {
-  return part.includes("\n") && (part.includes("@") || part.includes("=?"));
+  return part.includes("\n") && showsAddress(part);
+}
+
+/** Whether an address may stand in a text, as it is or decoded. */
+function showsAddress(text: string): boolean {
+  const decoded = decodeWords(text);
+  return decoded.includes("@") || decoded.includes("=?");
 }
 
 /** Drops an obsolete source route: `@a,@b:c@d` is `c@d` (RFC 5322 section 4.4). */

@@ -79,6 +79,8 @@ Deno.test("readHeader() takes no From whose folded string or comment hides an ad
       '"=?utf-8?q?b=40evil.test?=\r\n " <a@x.test>',
       "(b@evil.test\r\n x) <a@x.test>",
       "=?utf-8?q?b=40evil.test?= (x\r\n y) <a@x.test>",
+      '"b@evil.test" (x\r\n y) <a@x.test>',
+      '"=?utf-8?q?b?=\r\n =?utf-8?q?=40evil.test?=" <a@x.test>',
       '<"a\r\n b"@x.test>',
       "Ann\n <b@evil.test>, <a@x.test>",
     ]
@@ -87,6 +89,10 @@ Deno.test("readHeader() takes no From whose folded string or comment hides an ad
     const plain of [
       '"Ann, of\r\n Example" <a@x.test>',
       "Ann\r\n\t(of\r\n Example)\r\n <a@x.test>",
+      "(=?utf-8?q?a?=\r\n =?utf-8?q?b?=) a@x.test",
+      '"=?utf-8?q?a?=\r\n =?utf-8?q?b?=" <a@x.test>',
+      '"Ann" <a@x.test> (of\r\n Example)',
+      "=?utf-8?q?M=C3=BC?= (of\r\n Example) <a@x.test>",
       "<a@x.test>\r\n ",
       "a\r\n @x.test",
     ]
