@@ -13,7 +13,8 @@ export interface IdSpan {
  *
  * A statement that locks or changes rows in several steps joins these tables by an array, `m.id = any(array_fill(x.id,
  * '{1}'))`, by which an index is used and no partition is left out in passing: where both are done, PostgreSQL 18
- * crashes when rows change under two of the steps (use after free in the recheck; mended there in October 2026).
+ * crashes when rows change under two of the steps (use after free in the recheck; mended there in October 2026). It
+ * names all the ids besides, `m.id = any($ids)`: else a plan may read whatever lies between the first and the last.
  */
 export function spanOf(ids: readonly MessageId[]): IdSpan {
   const [one] = ids;

@@ -179,7 +179,7 @@ function itemRow(item: Settlement, n: number) {
  * change is looked up for its recipient and not joined to it, which took the square of their number.
  */
 function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly SettledRow[]> {
-  const { first, last } = spanOf(items.map((item) => item.message));
+  const { ids, first, last } = spanOf(items.map((item) => item.message));
   const changes = changesOf(items);
   return sql<SettledRow>`
     with item as materialized (
@@ -193,7 +193,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
     JSON.stringify(items.map(itemRow))
   }::jsonb) as item (n integer, id uuid, claim bigint,
           "then" text, dropped boolean, delay_ms float8, calls jsonb, positions smallint[], log_id uuid, error text)
-        join messages m on m.id = any(array_fill(item.id, '{1}'))
+        join messages m on m.id = any(array_fill(item.id, '{1}')) and m.id = any(${ids}::uuid[])
           and m.id between ${first}::uuid and ${last}::uuid and m.claim = item.claim and m.status = 'processing'
       order by m.id for update of m
     ), logged as (
@@ -207,7 +207,7 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
       from item cross join lateral jsonb_to_recordset(item.calls) as c (id uuid, status text, duration_ms integer,
         provider_message_id text, response_code integer, response_body text, esp_code text, request_id text,
         last_error text)
-      where l.message_id = any(array_fill(item.id, '{1}'))
+      where l.message_id = any(array_fill(item.id, '{1}')) and l.message_id = any(${ids}::uuid[])
         and l.message_id between ${first}::uuid and ${last}::uuid and l.id = c.id and not item.is_written
     ), unreadable as (
       insert into delivery_logs (id, message_id, group_id, user_id, claim, recipients, status, last_error)
@@ -220,15 +220,17 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
         from jsonb_to_record(${changes}::jsonb #> array[item.n::text, r.position::text]) as c (status text,
           failure text, delay_ms float8, spent smallint, cause text, code text, detail text))
       from item
-      where r.message_id = any(array_fill(item.id, '{1}')) and r.message_id between ${first}::uuid and ${last}::uuid
-        and r.position = any(item.positions) and r.status = 'pending' and not item.is_written
+      where r.message_id = any(array_fill(item.id, '{1}')) and r.message_id = any(${ids}::uuid[])
+        and r.message_id between ${first}::uuid and ${last}::uuid and r.position = any(item.positions)
+        and r.status = 'pending' and not item.is_written
     ), known as materialized (
       -- Locked, and so as they are now: a service may have reported since this statement began, and whoever reports
       -- from now on finds what the message has become. While the claim goes on nothing follows from them.
       select r.message_id, r.status, r.attempts, r.failure_code, r.next_attempt_at, item.moment,
         case when not item.is_written then ${changes}::jsonb #> array[item.n::text, r.position::text] end as change
       from item join recipients r on r.message_id = any(array_fill(item.id, '{1}'))
-      where item.then in ('conclude', 'release') and r.message_id between ${first}::uuid and ${last}::uuid
+      where item.then in ('conclude', 'release') and r.message_id = any(${ids}::uuid[])
+        and r.message_id between ${first}::uuid and ${last}::uuid
       for no key update of r
     ), after as materialized (
       select a.message_id, count(*) filter (where a.status = 'pending') as pending,
@@ -272,8 +274,8 @@ function write(sql: SystemSql, items: readonly Settlement[]): Promise<readonly S
         else m.next_attempt_at end,
       ring_after = null, rings = 0, processed_at = clock_timestamp()
     from whole w
-    where m.id = any(array_fill(w.id, '{1}')) and m.id between ${first}::uuid and ${last}::uuid
-      and m.claim = w.claim and m.status = 'processing'
+    where m.id = any(array_fill(w.id, '{1}')) and m.id = any(${ids}::uuid[])
+      and m.id between ${first}::uuid and ${last}::uuid and m.claim = w.claim and m.status = 'processing'
     returning m.id, w.claim, m.status, m.failure_code,
       (1000 * extract(epoch from m.next_attempt_at - clock_timestamp()))::float8 as delay_ms`;
 }

@@ -72,14 +72,15 @@ export async function requeueMessages(
         wait_cause = null, updated_at = clock_timestamp()
       from dead
       where r.message_id = any(array_fill(dead.id, '{1}')) -- see spanOf()
-        and r.message_id between ${first} and ${last} and r.group_id = ${group}
+        and r.message_id = any(${sorted}::uuid[]) and r.message_id between ${first} and ${last} and r.group_id = ${group}
         and r.status in ('pending', 'refused', 'failed', 'unknown')
       returning r.message_id
     )
     update messages m set status = 'queued', failure_code = null, claims = 0, rings = 0, ring_after = null,
       next_attempt_at = clock_timestamp(), requeued_at = clock_timestamp(), processed_at = null
     from (select distinct message_id from addressed) a
-    where m.id = any(array_fill(a.message_id, '{1}')) and m.id between ${first} and ${last} and m.group_id = ${group}
+    where m.id = any(array_fill(a.message_id, '{1}')) and m.id = any(${sorted}::uuid[])
+      and m.id between ${first} and ${last} and m.group_id = ${group}
     returning m.id`;
   return rows.map(({ id }) => id);
 }

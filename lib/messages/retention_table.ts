@@ -65,8 +65,8 @@ export async function giveUpBodies(
       select m.id from unnest(${ids}::uuid[]) as wanted(id)
         join messages m on m.id = any(array_fill(wanted.id, '{1}')) -- see spanOf()
         join groups g on g.id = m.group_id
-      where m.id between ${first}::uuid and ${last}::uuid and m.body_removed_at is null
-        and body_kept_until(m.status, coalesce(m.processed_at, m.enqueued_at),
+      where m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
+        and m.body_removed_at is null and body_kept_until(m.status, coalesce(m.processed_at, m.enqueued_at),
         g.retention_delivered, g.retention_failed, make_interval(secs => ${
     terms.deliveredMs ?? null
   }::float8 / 1000),

@@ -16,8 +16,8 @@ export interface CollectParts {
 const leastAgeMs = 24 * 3_600_000;
 const pageSize = 500;
 const labelsAtOnce = 32;
-/** Then the store or the database is down. */
-const enoughFailures = 5;
+/** So many groups of labels in a row of which nothing could be removed: then the store is down. */
+const enoughInVain = 20;
 
 /** How a collection went. */
 export interface Collected {
@@ -34,20 +34,34 @@ export interface Collected {
  * knows nobody's.
  */
 export async function collectBodies(parts: CollectParts): Promise<Collected> {
-  if (!await hasMessages(parts.sql)) return { count: 0 };
-  const failures: unknown[] = [];
-  let count = 0;
-  for await (const page of pagesOf(parts, failures)) {
-    count += await collectPage(parts, page, failures);
-    if (failures.length >= enoughFailures) break;
+  const walk: Walk = { count: 0, failed: 0, inVain: 0 };
+  if (await hasMessages(parts.sql)) {
+    for await (const page of pagesOf(parts, walk)) {
+      await collectPage(parts, page, walk);
+      if (walk.inVain >= enoughInVain) break;
+    }
   }
-  return failures.length === 0 ? { count } : { count, failure: { error: failures[0] } };
+  const { count, failure } = walk;
+  return failure === undefined ? { count } : { count, failure };
+}
+
+interface Walk {
+  count: number;
+  failed: number;
+  /** The first. */
+  failure?: { readonly error: unknown };
+  inVain: number;
+}
+
+function note(walk: Walk, errors: readonly unknown[]): void {
+  walk.failed += errors.length;
+  if (errors.length > 0) walk.failure ??= { error: errors[0] };
 }
 
 /** A list that fails has named what it could before. */
 async function* pagesOf(
   { store, nowMs, signal }: CollectParts,
-  failures: unknown[],
+  walk: Walk,
 ): AsyncGenerator<readonly StoredBody[]> {
   let page: StoredBody[] = [];
   try {
@@ -59,7 +73,7 @@ async function* pagesOf(
       page = [];
     }
   } catch (error) {
-    failures.push(error);
+    note(walk, [error]);
   }
   if (page.length > 0) yield page;
 }
@@ -67,32 +81,32 @@ async function* pagesOf(
 async function collectPage(
   { sql, store }: CollectParts,
   page: readonly StoredBody[],
-  failures: unknown[],
-): Promise<number> {
+  walk: Walk,
+): Promise<void> {
   const needed = await findNeeded(sql, page);
   const orphans = page.filter(({ ref }) => !needed.has(ref));
-  let count = 0;
-  for (let at = 0; at < orphans.length && failures.length < enoughFailures; at += labelsAtOnce) {
+  for (let at = 0; at < orphans.length && walk.inVain < enoughInVain; at += labelsAtOnce) {
     const some = orphans.slice(at, at + labelsAtOnce);
-    const groups = await groupsOf(some, failures);
+    const failedBefore = walk.failed;
+    const groups = await groupsOf(some, walk);
     const known = await findGroups(sql, groups.filter((group) => group !== undefined));
     const ours = some.filter((_, index) => known.has(groups[index] ?? nobody));
-    const ends = await removeAll(store, ours);
-    failures.push(...ends.failures);
-    count += ends.count;
+    const { count, failures } = await removeAll(store, ours);
+    note(walk, failures);
+    walk.count += count;
+    walk.inVain = count === 0 && walk.failed > failedBefore ? walk.inVain + 1 : 0;
   }
-  return count;
 }
 
 /** Whose each body is, as far as its label can be read. */
 async function groupsOf(
   bodies: readonly StoredBody[],
-  failures: unknown[],
+  walk: Walk,
 ): Promise<readonly (GroupId | undefined)[]> {
   const labels = await Promise.allSettled(bodies.map(async ({ label }) => await label()));
   return labels.map((end) => {
     if (end.status === "fulfilled") return end.value?.group;
-    failures.push(end.reason);
+    note(walk, [end.reason]);
     return undefined;
   });
 }

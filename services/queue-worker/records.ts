@@ -34,6 +34,8 @@ export interface RecordsOptions {
   readonly log: Log;
 }
 
+/** Each is compared with each. */
+const mostSettled = 100;
 /** What a recipient's change takes at most, about: a batch is bounded by the recipients in it. */
 const recipientBytes = 800;
 const firstPauseMs = 50;
@@ -76,6 +78,7 @@ export class Records {
       async (settlements) => (await settleAll(database.system, settlements)).map(done),
       {
         ...this.#batches<Settlement>("settlements"),
+        maxItems: mostSettled,
         bytesOf: ({ changes }) => changes.length * recipientBytes,
       },
     );

@@ -31,18 +31,22 @@ const largeTables = "^((messages|recipients|delivery_logs|delivery_events|queue_
   "(_([0-9]{4}w[0-9]{2}|old|older))?|suppressions|refused_submissions|usage_daily)$";
 const large = new RegExp(largeTables);
 
-/** A database that explains each statement and takes it back, before it runs it. */
+/**
+ * A database that explains each statement and takes it back, before it runs it. As services do it makes the plan without
+ * knowing the values: EXPLAIN of a statement with values would plan for these.
+ */
 export function explainingDatabase(session: Session, tell: (look: Look) => void): Database {
   const sql: Sql = async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
     const { text } = statementOf(template);
     await session.run("begin");
     const before = await readOf(session);
-    const [answer] = await session.query(
-      `explain (analyze, buffers, timing off, format json) ${text}`,
-      values,
+    await session.run(`prepare explained as ${text}`);
+    const given = values.length === 0 ? "" : `(${values.map(literalOf).join(", ")})`;
+    const [answer] = await session.run(
+      `explain (analyze, buffers, timing off, format json) execute explained ${given}`,
     );
     const after = await readOf(session);
-    await session.run("rollback");
+    await session.run("rollback; deallocate explained");
     tell(lookAt(text, answer?.["QUERY PLAN"] as readonly Explained[], { before, after }));
     return (await session.query(text, values)).map(camelRow) as unknown as readonly Row[];
   };
@@ -57,6 +61,23 @@ export function explainingDatabase(session: Session, tell: (look: Look) => void)
     connections: () => ({ active: 1, idle: 0, waiting: 0 }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+/** A value of a statement as SQL has it. */
+function literalOf(value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  const text = Array.isArray(value) ? `{${value.map(elementOf).join(",")}}` : textOf(value);
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+function elementOf(value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  return `"${textOf(value).replaceAll(/[\\"]/g, "\\$&")}"`;
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  return value instanceof Uint8Array ? `\\x${value.toHex()}` : String(value);
 }
 
 interface Explained {
