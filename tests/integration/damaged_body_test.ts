@@ -39,16 +39,25 @@ Deno.test("deliver() breaks off sending a large body that is damaged, and does n
   assert.equal(sink.steps.filter(({ at }) => at === "MAIL").length, 1);
 });
 
-Deno.test("deliver() sends a large body that could be read only at the second try", async () => {
-  await using sink = await SmtpSink.open();
-  await using room = await DeliveryRoom.open();
+/** A message that was broken off once, is due again, and whose body is sound by now. */
+async function openMended() {
+  await using stack = new AsyncDisposableStack();
+  const sink = stack.use(await SmtpSink.open());
+  const room = stack.use(await DeliveryRoom.open());
   await room.relay(sink.port);
   const store = damagingStore(room);
-  await using crew = room.crew({ store });
+  const crew = stack.use(room.crew({ store }));
   const id = await room.submit(["one@example.net"], text);
   await room.deliver(id, crew);
   store.isDamaged = false;
   await room.makeDue(id);
+  const held = stack.move();
+  return { sink, room, store, crew, id, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+Deno.test("deliver() sends a large body that could be read only at the second try", async () => {
+  await using mended = await openMended();
+  const { sink, room, crew, id } = mended;
   await room.deliver(id, crew);
   assert.equal(await room.statusOf(id), "delivered");
   assert.equal(new TextDecoder().decode(sink.mails[0]?.bytes), text);
@@ -69,15 +78,8 @@ Deno.test("deliver() sends no damaged body again and again where a rule looks in
 });
 
 Deno.test("deliver() hands back what it looks at for damage when the worker is told to stop", async () => {
-  await using sink = await SmtpSink.open();
-  await using room = await DeliveryRoom.open();
-  await room.relay(sink.port);
-  const store = damagingStore(room);
-  await using crew = room.crew({ store });
-  const id = await room.submit(["one@example.net"], text);
-  await room.deliver(id, crew);
-  store.isDamaged = false;
-  await room.makeDue(id);
+  await using mended = await openMended();
+  const { sink, room, store, crew, id } = mended;
   store.onRead = () => crew.drain();
   await room.deliver(id, crew);
   assert.equal(await room.statusOf(id), "queued");
