@@ -96,7 +96,17 @@ export function parseAddressList(text: string, limit = 100): readonly Mailbox[] 
     if (mailbox.local.includes("=?")) return undefined;
     found.push(mailbox);
   }
-  return found;
+  return reader.hidesAddress ? undefined : found;
+}
+
+/** One entry of a list as it was read; `angled` is what stood in angle brackets. */
+interface Entry {
+  readonly bare: string;
+  /** What stands outside of quotes, comments and angle brackets, each of which leaves its opening character. */
+  readonly plain: string;
+  readonly angled: string | undefined;
+  /** A comment behind something else of `bare` is folded. */
+  readonly isFolded: boolean;
 }
 
 /** Reads one address after another; whatever is ambiguous is broken, because readers of mail would differ about it. */
@@ -104,16 +114,24 @@ class ListReader {
   readonly #text: string;
   #at = 0;
   #inGroup = false;
+  #hasFoldedPart = false;
+  #showsAddress = false;
 
   constructor(text: string) {
     this.#text = text;
   }
 
+  /**
+   * Some readers end a comment or a quoted string where it is folded: what stands in another part of the text is then an
+   * address to them. Known at the end of the text.
+   */
+  get hidesAddress(): boolean {
+    return this.#hasFoldedPart && this.#showsAddress;
+  }
+
   next(): string {
-    const start = this.#at;
     let bare = "";
-    let hasFoldedComment = false;
-    // What stands outside of quotes, comments and angle brackets, each of which leaves its opening character.
+    let isFolded = false;
     let plain = "";
     // Some readers show the address that stands before the angle brackets instead of the one in them.
     let hasBareAt = false;
@@ -124,17 +142,17 @@ class ListReader {
         this.#at++;
         if (character === ";") this.#inGroup = false;
         if (angled === undefined && bare.trim() === "") continue;
-        return isDoubtful(plain) ? "broken" : this.#entry(bare, angled);
+        return this.#entry({ bare, plain, angled, isFolded });
       }
       if (character === ":") {
-        if (this.#inGroup || angled !== undefined || bare.includes("@")) return "broken";
+        if (this.#inGroup || angled !== undefined || bare.includes("@") || isFolded) return "broken";
         this.#inGroup = true;
         this.#at++;
         bare = "";
       } else if (character === "(") {
         const comment = this.#comment();
         if (comment === undefined) return "broken";
-        hasFoldedComment ||= comment.includes("\n");
+        isFolded ||= comment.includes("\n") && bare.trim() !== "";
         bare += " ";
         plain += character;
       } else if (character === '"') {
@@ -144,8 +162,6 @@ class ListReader {
         plain += character;
       } else if (character === "<") {
         plain += character;
-        // Some readers end the name in front of such a comment, and take it for an address.
-        if (hasFoldedComment && showsAddress(this.#text.slice(start, this.#at))) return "broken";
         angled = angled === undefined && !hasBareAt ? this.#angled() : undefined;
         if (angled === undefined) return "broken";
       } else if (character === ">" || character === ";") {
@@ -158,11 +174,16 @@ class ListReader {
         this.#at++;
       }
     }
-    if (this.#inGroup || isDoubtful(plain)) return "broken";
-    return angled === undefined && bare.trim() === "" ? "end" : this.#entry(bare, angled);
+    if (this.#inGroup) return "broken";
+    return this.#entry({ bare, plain, angled, isFolded });
   }
 
-  #entry(bare: string, angled: string | undefined): string {
+  #entry({ bare, plain, angled, isFolded }: Entry): string {
+    if (isDoubtful(plain)) return "broken";
+    this.#showsAddress ||= wordsShowAddress(plain);
+    if (angled === undefined && bare.trim() === "") return "end";
+    // What follows the fold of a comment belongs to the address for some readers.
+    if (angled === undefined && isFolded) return "broken";
     return angled ?? withoutSpaces(bare);
   }
 
@@ -173,10 +194,7 @@ class ListReader {
       const character = this.#text.charAt(this.#at);
       if (character === "\\") this.#at++;
       else if (character === "(") depth++;
-      else if (character === ")" && --depth === 0) {
-        const comment = this.#text.slice(start, ++this.#at);
-        return hidesAddress(comment) ? undefined : comment;
-      }
+      else if (character === ")" && --depth === 0) return this.#part(start);
     }
     return undefined;
   }
@@ -186,12 +204,16 @@ class ListReader {
     for (this.#at++; this.#at < this.#text.length; this.#at++) {
       const character = this.#text.charAt(this.#at);
       if (character === "\\") this.#at++;
-      else if (character === '"') {
-        const string = this.#text.slice(start, ++this.#at);
-        return hidesAddress(string) ? undefined : string;
-      }
+      else if (character === '"') return this.#part(start);
     }
     return undefined;
+  }
+
+  #part(start: number): string {
+    const part = this.#text.slice(start, ++this.#at);
+    this.#hasFoldedPart ||= part.includes("\n");
+    this.#showsAddress ||= part.includes("@") || wordsShowAddress(part);
+    return part;
   }
 
   #angled(): string | undefined {
@@ -208,7 +230,8 @@ class ListReader {
         if (string === undefined) return undefined;
         address += string;
       } else if (character === "(") {
-        if (this.#comment() === undefined) return undefined;
+        const comment = this.#comment();
+        if (comment === undefined || comment.includes("\n")) return undefined;
         address += " ";
       } else {
         address += character;
@@ -233,19 +256,20 @@ function isDoubtful(plain: string): boolean {
 
 const encodedWord = /(?<=^|\s)=\?[\w-]{1,40}\?[bq]\?[\w!*+/=-]{0,75}\?=(?=\s|$)/gi;
 
-/**
- * Some readers end a comment or a quoted string where it is folded: they take what stands before that for an address,
- * or look for one behind it.
- */
-function hidesAddress(part: string): boolean {
-  return part.includes("\n") && showsAddress(part);
+/** Whether encoded words may show an address: not those that all readers decode alike to a text without one. */
+function wordsShowAddress(text: string): boolean {
+  if (!text.includes("=?")) return false;
+  let decoded = "";
+  const rest = text.replaceAll(plainWord, (word) => {
+    decoded += decodeWords(word);
+    return " ";
+  });
+  return rest.includes("=?") || decoded.includes("@") || decoded.includes("=?");
 }
 
-/** Whether an address may stand in a text, as it is or decoded. */
-function showsAddress(text: string): boolean {
-  const decoded = decodeWords(text);
-  return decoded.includes("@") || decoded.includes("=?");
-}
+/** An encoded word without a character cut off at its end, in a charset in which ASCII stands for itself. */
+const plainWord =
+  /=\?(?:utf-8|us-ascii|iso-8859-\d{1,2}|windows-125\d|koi8-[ru])\?(?:q\?(?:[!-<>@-~]|=[\da-f]{2})*|b\?(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?)\?=/gi;
 
 /** Drops an obsolete source route: `@a,@b:c@d` is `c@d` (RFC 5322 section 4.4). */
 function withoutRoute(address: string): string {

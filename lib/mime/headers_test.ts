@@ -81,6 +81,26 @@ Deno.test("readHeader() takes no From whose folded string or comment hides an ad
       "=?utf-8?q?b=40evil.test?= (x\r\n y) <a@x.test>",
       '"b@evil.test" (x\r\n y) <a@x.test>',
       '"=?utf-8?q?b?=\r\n =?utf-8?q?=40evil.test?=" <a@x.test>',
+      // What is not folded itself may stand in front of what is.
+      '"b@evil.test"(x\r\n y)@x.test',
+      '("Ann\r\n ")"<b@evil.test>"@x.test',
+      "=?utf-8?q?b=40evil.test?= (x\r\n y): a@x.test;",
+      "=?utf-8?q?b=40evil.test?= (x\r\n y):;, a@x.test",
+      '"b@evil.test" "Ann\r\n of" <a@x.test>',
+      '"Ann\r\n " "<b@evil.test>" <a@x.test>',
+      '<"b@evil.test"(x\r\n y)@x.test>',
+      // What follows the fold goes on with the address.
+      "a@x.test (x\r\n .evil.test)",
+      "a@(x\r\n evil.test, y)x.test",
+      "<a@(x\r\n evil.test, y)x.test>",
+      "Group (x\r\n b)@evil.test: a@x.test;",
+      // Each reader decodes it in its own way.
+      '"=?utf-7?q?b+AEA-evil.test?=\r\n " <a@x.test>',
+      "=?cp037?q?=82=7C=85=A5=89=93=4B=A3=85=A2=A3?= (x\r\n y) <a@x.test>",
+      '"=?utf-16?b?/v8AYgBAAGUAdgBpAGwALgB0AGUAcwB0?=\r\n " <a@x.test>',
+      '"=?utf-8?q?b=4?=\r\n =?utf-8?q?0evil.test?=" <a@x.test>',
+      '"=?utf-8?b?Yk?=\r\n =?utf-8?b?BldmlsLnRlc3Q?=" <a@x.test>',
+      '"=?utf-8?q?=3D=3Futf-8=3Fq=3Fb=40evil=3Ftest=3F=3D?=\r\n " <a@x.test>',
       '<"a\r\n b"@x.test>',
       "Ann\n <b@evil.test>, <a@x.test>",
     ]
