@@ -50,7 +50,7 @@ export async function settlePlain(
       where m.id = i.id and m.id = any(${ids}::uuid[]) and m.id between ${first}::uuid and ${last}::uuid
         and m.claim = i.claim and m.status = 'processing' and m.attempts = 0 and m.recipient_count = i.recipients
         -- What a service has reported of one already decides along.
-        and not exists (select from recipients r where r.message_id = m.id
+        and not exists (select from recipients r where r.message_id = m.id and r.message_id = any(${ids}::uuid[])
           and r.message_id between ${first}::uuid and ${last}::uuid and r.status <> 'pending')
       returning m.id
     ), served as (
@@ -58,14 +58,16 @@ export async function settlePlain(
         next_attempt_at = null, wait_cause = null, fault_code = null, fault_detail = null, call_id = i.call_id,
         updated_at = clock_timestamp()
       from taken t join item i on i.id = t.id
-      where r.message_id = t.id and r.message_id between ${first}::uuid and ${last}::uuid and r.status = 'pending'
+      where r.message_id = t.id and r.message_id = any(${ids}::uuid[])
+        and r.message_id between ${first}::uuid and ${last}::uuid and r.status = 'pending'
     ), logged as (
       update delivery_logs l set status = 'delivered', duration_ms = i.duration_ms,
         provider_message_id = i.provider_message_id, response_code = i.response_code,
         response_body = i.response_body, esp_code = i.esp_code, request_id = i.request_id, last_error = null,
         outcomes = null, updated_at = clock_timestamp(), delivered_at = clock_timestamp()
       from taken t join item i on i.id = t.id
-      where l.message_id = t.id and l.message_id between ${first}::uuid and ${last}::uuid and l.id = i.call_id
+      where l.message_id = t.id and l.message_id = any(${ids}::uuid[])
+        and l.message_id between ${first}::uuid and ${last}::uuid and l.id = i.call_id
     )
     select id from taken`;
   return new Set(rows.map((row) => row.id));

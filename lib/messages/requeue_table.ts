@@ -1,5 +1,6 @@
 import type { GroupId, MessageId } from "../ids.ts";
 import type { GroupSql } from "../postgres/sql.ts";
+import { portionsOf, spanOf } from "./id_span.ts";
 import type { MessageStatus } from "./message.ts";
 
 /**
@@ -57,9 +58,17 @@ export async function requeueMessages(
   group: GroupId,
   ids: readonly MessageId[],
 ): Promise<readonly MessageId[]> {
-  const sorted = [...ids].sort();
-  const [first, last] = [sorted[0], sorted.at(-1)];
-  if (first === undefined || last === undefined) return [];
+  const requeued: MessageId[] = [];
+  for (const portion of inOrder(ids)) requeued.push(...await requeueSome(sql, group, portion));
+  return requeued;
+}
+
+async function requeueSome(
+  sql: GroupSql,
+  group: GroupId,
+  sorted: readonly MessageId[],
+): Promise<readonly MessageId[]> {
+  const { first, last } = spanOf(sorted);
   const rows = await sql<{ id: MessageId }>`
     with dead as materialized (
       select m.id from messages m
@@ -91,9 +100,13 @@ export async function countRequeueable(
   group: GroupId,
   ids: readonly MessageId[],
 ): Promise<number> {
-  const sorted = [...ids].sort();
-  const [first, last] = [sorted[0], sorted.at(-1)];
-  if (first === undefined || last === undefined) return 0;
+  let count = 0;
+  for (const portion of inOrder(ids)) count += await countSome(sql, group, portion);
+  return count;
+}
+
+async function countSome(sql: GroupSql, group: GroupId, sorted: readonly MessageId[]): Promise<number> {
+  const { first, last } = spanOf(sorted);
   const [row] = await sql<{ count: number }>`
     select count(*)::int as count from messages m
     where m.id = any(${sorted}::uuid[]) and m.id between ${first} and ${last} and m.group_id = ${group}
@@ -101,7 +114,13 @@ export async function countRequeueable(
       and case m.status when 'failed' then true when 'storage_error' then true else false end
       and exists (
         select from recipients r
-        where r.message_id = m.id and r.message_id between ${first} and ${last} and r.group_id = ${group}
+        where r.message_id = m.id and r.message_id = any(${sorted}::uuid[])
+          and r.message_id between ${first} and ${last} and r.group_id = ${group}
           and r.status in ('pending', 'refused', 'failed', 'unknown'))`;
   return row?.count ?? 0;
+}
+
+/** In order of id, as everybody locks messages. */
+function inOrder(ids: readonly MessageId[]): Iterable<readonly MessageId[]> {
+  return portionsOf([...new Set(ids)].sort());
 }

@@ -11,19 +11,21 @@ export interface CollectParts {
   /** Milliseconds since 1970. */
   readonly nowMs: number;
   readonly signal: AbortSignal;
+  /** Milliseconds that never go back; the process's own when not given. */
+  readonly clock?: () => number;
 }
 
 const leastAgeMs = 24 * 3_600_000;
 const pageSize = 500;
 const labelsAtOnce = 32;
-/** So many groups of labels in a row of which nothing could be removed: then the store is down. */
-const enoughInVain = 20;
+/** After this time on bodies of which none could be removed, the rest waits for another time: the store may be down. */
+const longestInVainMs = 60_000;
 
 /** How a collection went. */
 export interface Collected {
   /** Bodies that are gone. */
   readonly count: number;
-  /** The first of what failed; once there is much of that, the rest was left for another time. */
+  /** The first of what failed. */
   readonly failure?: { readonly error: unknown };
 }
 
@@ -34,11 +36,11 @@ export interface Collected {
  * knows nobody's.
  */
 export async function collectBodies(parts: CollectParts): Promise<Collected> {
-  const walk: Walk = { count: 0, failed: 0, inVain: 0 };
+  const walk: Walk = { count: 0, failed: 0, inVainMs: 0 };
   if (await hasMessages(parts.sql)) {
     for await (const page of pagesOf(parts, walk)) {
       await collectPage(parts, page, walk);
-      if (walk.inVain >= enoughInVain) break;
+      if (walk.inVainMs >= longestInVainMs) break;
     }
   }
   const { count, failure } = walk;
@@ -50,7 +52,8 @@ interface Walk {
   failed: number;
   /** The first. */
   failure?: { readonly error: unknown };
-  inVain: number;
+  /** Since a body could be removed. */
+  inVainMs: number;
 }
 
 function note(walk: Walk, errors: readonly unknown[]): void {
@@ -79,22 +82,23 @@ async function* pagesOf(
 }
 
 async function collectPage(
-  { sql, store }: CollectParts,
+  { sql, store, clock = () => performance.now() }: CollectParts,
   page: readonly StoredBody[],
   walk: Walk,
 ): Promise<void> {
   const needed = await findNeeded(sql, page);
   const orphans = page.filter(({ ref }) => !needed.has(ref));
-  for (let at = 0; at < orphans.length && walk.inVain < enoughInVain; at += labelsAtOnce) {
+  for (let at = 0; at < orphans.length && walk.inVainMs < longestInVainMs; at += labelsAtOnce) {
     const some = orphans.slice(at, at + labelsAtOnce);
-    const failedBefore = walk.failed;
+    const [failedBefore, began] = [walk.failed, clock()];
     const groups = await groupsOf(some, walk);
     const known = await findGroups(sql, groups.filter((group) => group !== undefined));
     const ours = some.filter((_, index) => known.has(groups[index] ?? nobody));
     const { count, failures } = await removeAll(store, ours);
     note(walk, failures);
     walk.count += count;
-    walk.inVain = count === 0 && walk.failed > failedBefore ? walk.inVain + 1 : 0;
+    if (count > 0) walk.inVainMs = 0;
+    else if (walk.failed > failedBefore) walk.inVainMs += clock() - began;
   }
 }
 

@@ -1,4 +1,5 @@
 import { firstIdAt } from "../../lib/ids.ts";
+import { portionsOf } from "../../lib/messages/id_span.ts";
 import {
   type BodyTerms,
   findDueBodies,
@@ -45,8 +46,8 @@ export async function giveUpDueBodies(parts: BodyParts, from: string): Promise<G
   let count = 0;
   while (!signal.aborted) {
     const page = await findDueBodies(sql, after, before, terms, pageSize);
-    if (page.due.length > 0) {
-      const bodies = await giveUpBodies(sql, page.due, terms);
+    for (const due of portionsOf(page.due)) {
+      const bodies = await giveUpBodies(sql, due, terms);
       count += bodies.length;
       await removeBodies(parts.store, bodies);
     }

@@ -1,5 +1,6 @@
 import { coalesce, type CoalesceOptions, type ItemResult, TooManyWaiting } from "../../lib/coalesce.ts";
 import type { MessageId } from "../../lib/ids.ts";
+import { mostIds } from "../../lib/messages/id_span.ts";
 import { withoutTexts } from "../../lib/messages/bare_settlement.ts";
 import { type ClaimAnswer, claimMessages } from "../../lib/messages/claims_table.ts";
 import { type CallStart, startCalls } from "../../lib/messages/delivery_logs_table.ts";
@@ -34,8 +35,6 @@ export interface RecordsOptions {
   readonly log: Log;
 }
 
-/** Each is compared with each. */
-const mostSettled = 100;
 /** What a recipient's change takes at most, about: a batch is bounded by the recipients in it. */
 const recipientBytes = 800;
 const firstPauseMs = 50;
@@ -72,13 +71,14 @@ export class Records {
       return settlements.map(({ message }) => done(settled.has(message)));
     }, {
       ...this.#batches<PlainSettlement>("settlements"),
+      maxItems: mostIds,
       bytesOf: ({ recipients }) => recipients * recipientBytes,
     });
     this.#settleAny = coalesce(
       async (settlements) => (await settleAll(database.system, settlements)).map(done),
       {
         ...this.#batches<Settlement>("settlements"),
-        maxItems: mostSettled,
+        maxItems: mostIds,
         bytesOf: ({ changes }) => changes.length * recipientBytes,
       },
     );

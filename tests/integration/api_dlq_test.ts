@@ -86,6 +86,18 @@ Deno.test("POST /dlq/reprocess puts the recipients that nobody accepted back int
   assert.deepEqual(world.api.faults, []);
 });
 
+Deno.test("POST /dlq/reprocess counts and puts back hundreds of letters, each once however often it is named", async () => {
+  await using world = await scene();
+  const ids = await Promise.all(Array.from({ length: 250 }, () => world.dead()));
+  const thrice = { "message_ids": [...ids, ...ids, ...ids] };
+  const { body: dry } = await world.reprocess({ ...thrice, "dry_run": true });
+  assert.deepEqual([dry.reprocessed, dry.dry_run], [250, true]);
+  const { body: wet } = await world.reprocess(thrice);
+  assert.equal(wet.reprocessed, 250);
+  const leases = await world.queue.reserve(500, 0);
+  assert.deepEqual(leases.map(({ message }) => message).sort(), ids.sort());
+});
+
 Deno.test("POST /dlq/reprocess by several at once rings at most twice, and one claim alone is answered", async () => {
   await using world = await scene();
   const id = await world.dead() as MessageId;
