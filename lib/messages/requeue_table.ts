@@ -59,7 +59,10 @@ export async function requeueMessages(
   ids: readonly MessageId[],
 ): Promise<readonly MessageId[]> {
   const requeued: MessageId[] = [];
-  for (const portion of inOrder(ids)) requeued.push(...await requeueSome(sql, group, portion));
+  // In order of id, as everybody locks messages.
+  for (const portion of portionsOf(ids.toSorted())) {
+    requeued.push(...await requeueSome(sql, group, portion));
+  }
   return requeued;
 }
 
@@ -101,7 +104,7 @@ export async function countRequeueable(
   ids: readonly MessageId[],
 ): Promise<number> {
   let count = 0;
-  for (const portion of inOrder(ids)) count += await countSome(sql, group, portion);
+  for (const portion of portionsOf(ids.toSorted())) count += await countSome(sql, group, portion);
   return count;
 }
 
@@ -118,9 +121,4 @@ async function countSome(sql: GroupSql, group: GroupId, sorted: readonly Message
           and r.message_id between ${first} and ${last} and r.group_id = ${group}
           and r.status in ('pending', 'refused', 'failed', 'unknown'))`;
   return row?.count ?? 0;
-}
-
-/** In order of id, as everybody locks messages. */
-function inOrder(ids: readonly MessageId[]): Iterable<readonly MessageId[]> {
-  return portionsOf([...new Set(ids)].sort());
 }
