@@ -2,6 +2,8 @@
 export interface Login {
   readonly username: string;
   readonly password: string;
+  /** Somebody else whom the client wants to act for (RFC 4616 section 2). */
+  readonly actFor?: string;
 }
 
 const longest = 1024;
@@ -15,7 +17,9 @@ export function decodePlain(token: string): Login | undefined {
   }
   // Some clients put the name into the authorization identity and leave the other one empty.
   const username = name === "" ? identity : name;
-  return isName(username) && password.length <= longest ? { username, password } : undefined;
+  if (!isName(username) || password.length > longest) return undefined;
+  const isOther = identity !== "" && identity.toLowerCase() !== username.toLowerCase();
+  return { username, password, ...isOther && { actFor: identity } };
 }
 
 /** The first response of LOGIN; undefined when it is malformed. */

@@ -7,8 +7,10 @@ function token(text: string): string {
 
 Deno.test("decodePlain() reads name and password, with or without an authorization identity", () => {
   assert.deepEqual(decodePlain(token("\0ann\0pä ss")), { username: "ann", password: "pä ss" });
-  assert.deepEqual(decodePlain(token("other\0ann\0p")), { username: "ann", password: "p" });
   assert.deepEqual(decodePlain(token("ann\0\0p")), { username: "ann", password: "p" });
+  assert.deepEqual(decodePlain(token("Ann\0ann\0p")), { username: "ann", password: "p" });
+  const acting = { username: "ann", password: "p", actFor: "other" };
+  assert.deepEqual(decodePlain(token("other\0ann\0p")), acting);
 });
 
 Deno.test("decodePlain() refuses what is malformed", () => {

@@ -90,7 +90,11 @@ export class Session {
 
   /** AUTH: remembers who it is. */
   async logIn(login: Login, address: string): Promise<void> {
-    this.#identity = await this.#parts.gate.authenticate(login.username, login.password, address);
+    const identity = await this.#parts.gate.authenticate(login.username, login.password, address);
+    if (login.actFor !== undefined) {
+      throw new Refusal("credentials_wrong", "Authentication failed: accounts act for themselves alone");
+    }
+    this.#identity = identity;
     this.#address = address;
   }
 

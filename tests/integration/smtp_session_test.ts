@@ -195,6 +195,16 @@ Deno.test("AUTH that fails three times ends the connection", async () => {
   assert.equal(stage.watcher.events.filter((event) => event === "login failure").length, 3);
 });
 
+Deno.test("AUTH for somebody else is refused with the right password, too", async () => {
+  await using stage = await openStage();
+  await using wire = await greeted(stage);
+  await wire.ask("EHLO x");
+  const acting = new TextEncoder().encode("other\0user\0secret").toBase64();
+  assert.match(await wire.ask(`AUTH PLAIN ${acting}`), /^535 5\.7\.8 .*themselves/);
+  assert.match(await wire.ask("MAIL FROM:<a@x.test>"), /^530 5\.7\.0/);
+  assert.match(await wire.ask(login), /^235 /);
+});
+
 Deno.test("pipelined commands are answered in one piece, and in order", async () => {
   await using stage = await openStage();
   await using wire = await stage.login();
