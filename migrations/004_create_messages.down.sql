@@ -1,6 +1,6 @@
 drop function ensure_partitions(integer), find_submission(uuid, bytea, uuid, uuid),
   store_messages(jsonb, uuid[], integer[], bytea[], uuid, uuid, boolean),
-  store_messages_one_by_one(jsonb, uuid, uuid);
+  store_messages_one_by_one(jsonb, uuid, uuid), submitted(bytea[], uuid, uuid);
 drop table workers, queue_state, delivery_events, delivery_logs, recipients, messages;
 drop sequence message_claims;
 drop function first_uuid_at(timestamptz);

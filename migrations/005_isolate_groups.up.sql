@@ -227,7 +227,7 @@ revoke execute on all functions in schema public from public;
 grant execute on function current_group_id() to smtp_proxy_group, smtp_proxy_search;
 grant execute on function user_is_unattached(uuid) to smtp_proxy_group;
 grant execute on function find_submission(uuid, bytea, uuid, uuid), store_messages_one_by_one(jsonb, uuid, uuid),
-  store_messages(jsonb, uuid[], integer[], bytea[], uuid, uuid, boolean) to smtp_proxy_intake;
+  store_messages(jsonb, uuid[], integer[], bytea[], uuid, uuid, boolean), submitted(bytea[], uuid, uuid) to smtp_proxy_intake;
 grant execute on function first_uuid_at(timestamptz) to
   smtp_proxy_group, smtp_proxy_admin, smtp_proxy_intake, smtp_proxy_worker;
 grant execute on function body_kept_until(text, timestamptz, interval, interval, interval, interval, interval),

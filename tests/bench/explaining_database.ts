@@ -32,21 +32,24 @@ const largeTables = "^((messages|recipients|delivery_logs|delivery_events|queue_
 const large = new RegExp(largeTables);
 
 /**
- * A database that explains each statement and takes it back, before it runs it. As services do it makes the plan without
- * knowing the values: EXPLAIN of a statement with values would plan for these.
+ * A database that explains each statement and takes it back, before it runs it. As services do it makes the plan once,
+ * without knowing the values: EXPLAIN of a statement with values would plan for these.
  */
 export function explainingDatabase(session: Session, tell: (look: Look) => void): Database {
+  const plans = new Map<string, string>();
   const sql: Sql = async <Row>(template: TemplateStringsArray, ...values: readonly unknown[]) => {
     const { text } = statementOf(template);
+    const plan = plans.get(text) ?? `explained_${plans.size}`;
+    if (!plans.has(text)) await session.run(`prepare ${plan} as ${text}`);
+    plans.set(text, plan);
     await session.run("begin");
     const before = await readOf(session);
-    await session.run(`prepare explained as ${text}`);
     const given = values.length === 0 ? "" : `(${values.map(literalOf).join(", ")})`;
     const [answer] = await session.run(
-      `explain (analyze, buffers, timing off, format json) execute explained ${given}`,
+      `explain (analyze, buffers, timing off, format json) execute ${plan} ${given}`,
     );
     const after = await readOf(session);
-    await session.run("rollback; deallocate explained");
+    await session.run("rollback");
     tell(lookAt(text, answer?.["QUERY PLAN"] as readonly Explained[], { before, after }));
     return (await session.query(text, values)).map(camelRow) as unknown as readonly Row[];
   };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type MessageId, newId } from "../../lib/ids.ts";
 import { insertMessages } from "../../lib/messages/messages_table.ts";
-import { openSession, type Session } from "../../lib/postgres/database.ts";
+import { type Database, openSession, type Session } from "../../lib/postgres/database.ts";
 import { submissionHash } from "../../services/smtp-server/resubmissions.ts";
 import { explainingDatabase, type Look } from "../bench/explaining_database.ts";
 import { testDatabase } from "../support/postgres.ts";
@@ -19,9 +19,9 @@ async function fill(owner: Session, { group, user }: TestAccount): Promise<void>
       now(), 'test', now() from generate_series(1, ${others}) n`);
 }
 
-function itemsOf(account: TestAccount) {
+function itemsOf(account: TestAccount, from = 0) {
   return Array.from({ length: batch }, (_, n) => {
-    const submission = submissionOf(account, { headers: { messageId: `<${n}@example.com>` } });
+    const submission = submissionOf(account, { headers: { messageId: `<${from + n}@example.com>` } });
     const hash = submissionHash(submission);
     assert.ok(hash);
     return { submission, storageRef: "local:x.seg#1+1" as const, submissionHash: hash };
@@ -55,6 +55,31 @@ Deno.test("insertMessages() reads none of the group's other messages, for new on
     }
     assert.ok(looks.some(({ entries }) => entries > 0), "what functions read is counted");
   }
+});
+
+Deno.test("insertMessages() reads none of the others however few they were when its plan was made", async () => {
+  await using database = await testDatabase();
+  await using owner = await openSession({ url: database.ownerUrl });
+  const account = await makeAccount(database.ownerUrl);
+  const role = "smtp_proxy_intake";
+  await using sessions = new AsyncDisposableStack();
+  const looks: Look[] = [];
+  const intakes: Database[] = [];
+  for (let few = 0; few <= 400; few += batch) {
+    const session = sessions.use(await openSession({ url: database.urlFor(role), role }));
+    const intake = explainingDatabase(session, (look) => looks.push(look));
+    intakes.push(intake);
+    const verdicts = await insertMessages(intake, itemsOf(account, few), windowMs);
+    assert.deepEqual(new Set(verdicts.map((verdict) => verdict.kind)), new Set(["stored"]));
+  }
+  await fill(owner, account);
+  looks.length = 0;
+  for (const [index, intake] of intakes.entries()) {
+    await insertMessages(intake, itemsOf(account, 1_000 + index * batch), windowMs);
+    await insertMessages(intake, itemsOf(account, index * batch), windowMs);
+  }
+  const read = looks.map(({ entries }) => entries);
+  assert.ok(Math.max(...read) <= 5 * batch, `${read} entries`);
 });
 
 Deno.test("explainingDatabase() tells what a function reads of a large table", async () => {
