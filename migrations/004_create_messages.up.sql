@@ -203,7 +203,8 @@ create function first_uuid_at(moment timestamptz) returns uuid language sql immu
   return (lpad(to_hex(floor(extract(epoch from moment) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid;
 
 -- The messages of these submissions. They are asked for in the order of the index of submissions, and nothing may sort:
--- the key's index seems as cheap while a week is young, and a plan made then would read all of the time's messages on and on.
+-- the key's index seems as cheap while a week is young, and a plan made then would go on reading all of the time's
+-- messages.
 create function submitted(hashes bytea[], oldest uuid, newest uuid) returns uuid[] language plpgsql
   set search_path = pg_catalog, public, pg_temp set enable_sort = off set enable_incremental_sort = off as $$
 begin
